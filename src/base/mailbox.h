@@ -1,0 +1,43 @@
+/* Messages to a thread: many senders, one receiver, intrusive, bounded.
+ *
+ * Lock-free stack of pending nodes that the receiver takes whole and reverses,
+ * so that it sees each sender's messages in the order sent. An eventfd becomes
+ * readable when the box goes from empty to not empty; the receiver drains the
+ * eventfd before it takes. A node belongs to the mailbox from a successful
+ * post until it is taken.
+ */
+#ifndef SOTTO_BASE_MAILBOX_H
+#define SOTTO_BASE_MAILBOX_H
+
+#include <stdatomic.h>
+#include <stdbool.h>
+#include <stddef.h>
+
+#include "base/error.h"
+
+struct mail {
+    struct mail *next;
+};
+
+struct mailbox {
+    _Atomic(struct mail *) head;
+    atomic_size_t count;  /* messages inside, never more than max + senders */
+    size_t max;
+    int eventfd;          /* for poll; owned */
+};
+
+SOTTO_CHECKED enum sotto_err mailbox_init(struct mailbox *m, size_t max);
+/* Closes the eventfd. The box must be empty. */
+void mailbox_deinit(struct mailbox *m);
+/* False when full: nothing was posted. Any thread; never blocks. */
+SOTTO_CHECKED bool mailbox_post(struct mailbox *m, struct mail *mail);
+/* Posts past the bound: for answers whose number another bound already limits. */
+void mailbox_post_always(struct mailbox *m, struct mail *mail);
+/* Takes everything, oldest first, linked by next; NULL when empty. Receiver only. */
+struct mail *mailbox_take(struct mailbox *m);
+/* Clears the eventfd; call before mailbox_take. */
+void mailbox_drain_eventfd(struct mailbox *m);
+/* Waits until something arrives or timeout_ms passes (-1: for ever). */
+void mailbox_wait(struct mailbox *m, int timeout_ms);
+
+#endif
