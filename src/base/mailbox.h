@@ -17,6 +17,8 @@
 
 struct mail {
     struct mail *next;
+    /* Called by the receiver (see mailbox_deliver); may free the mail. */
+    void (*deliver)(struct mail *mail, void *receiver);
 };
 
 struct mailbox {
@@ -35,6 +37,9 @@ SOTTO_CHECKED bool mailbox_post(struct mailbox *m, struct mail *mail);
 void mailbox_post_always(struct mailbox *m, struct mail *mail);
 /* Takes everything, oldest first, linked by next; NULL when empty. Receiver only. */
 struct mail *mailbox_take(struct mailbox *m);
+/* Takes everything and calls each mail's deliver in order; returns how many.
+ * Receiver only. */
+size_t mailbox_deliver(struct mailbox *m, void *receiver);
 /* Clears the eventfd; call before mailbox_take. */
 void mailbox_drain_eventfd(struct mailbox *m);
 /* Waits until something arrives or timeout_ms passes (-1: for ever). */

@@ -1,0 +1,89 @@
+/* A non-blocking byte stream over TCP, in the clear or under TLS 1.3.
+ *
+ * The owner embeds nothing: it gives a const table of callbacks and a pointer.
+ * Bytes arrive in the loop's scratch memory and are gone when the callback
+ * returns; the owner keeps what it needs. Output is queued and written at the
+ * end of the turn. An idle plain stream costs its struct (at most 96 bytes) and
+ * no buffers. Loop thread only.
+ */
+#ifndef SOTTO_NET_STREAM_H
+#define SOTTO_NET_STREAM_H
+
+#include "base/slice.h"
+#include "net/loop.h"
+
+#include <sys/socket.h>
+
+struct stream;
+struct tls_context;
+
+enum stream_end {
+    STREAM_END_EOF,    /* the peer closed its side */
+    STREAM_END_ERROR,  /* reset, timeout, TLS alert */
+    STREAM_END_LOCAL,  /* stream_close was called and the output is gone */
+};
+
+struct stream_owner {
+    /* Connected and, under TLS, shaken hands. May be NULL. */
+    void (*opened)(struct stream *s, void *ctx);
+    /* Bytes from the peer, mutable, valid during the call. The owner may close
+     * the stream inside. */
+    void (*received)(struct stream *s, void *ctx, uint8_t *data, size_t len);
+    /* The queue went empty after it had been over its low mark. May be NULL. */
+    void (*drained)(struct stream *s, void *ctx);
+    /* Last callback; the stream is freed after it. Called once, never from
+     * inside a stream_* call: always from the loop. */
+    void (*closed)(struct stream *s, void *ctx, enum stream_end why);
+};
+
+struct listener;
+/* Accepts a connection: gives the owner and ctx for it, or refuses (false). */
+typedef bool (*accept_fn)(void *ctx, struct stream *s, const struct sockaddr_storage *peer,
+                          const struct stream_owner **owner_out, void **owner_ctx_out);
+
+/* Listens on host:port with SO_REUSEPORT; one listener per loop. port 0 picks
+ * one. tls: NULL for plain. The descriptor limit is handled: when it is hit,
+ * accepting pauses for a second and an error is logged through `refused`. */
+SOTTO_CHECKED enum sotto_err listener_create(struct loop *loop, const char *host, uint16_t port,
+                                             struct tls_context *tls, accept_fn accept, void *ctx,
+                                             struct listener **listener_out);
+uint16_t listener_port(const struct listener *l);
+/* From now on new connections use this context (not owned). */
+void listener_set_tls(struct listener *l, struct tls_context *tls);
+/* Stops accepting; open streams go on. */
+void listener_destroy(struct listener **l);
+
+/* Connects to host:port (numeric address or name; names are resolved blocking).
+ * tls may be NULL. `opened` or `closed` follows. */
+SOTTO_CHECKED enum sotto_err stream_connect(struct loop *loop, const char *host, uint16_t port,
+                                            struct tls_context *tls, const struct stream_owner *owner,
+                                            void *ctx, struct stream **stream_out);
+
+/* Queues a copy. Returns the bytes now queued (including these). */
+size_t stream_write(struct stream *s, struct slice bytes);
+/* The stream's output queue, to append to in place; call stream_flush_later
+ * afterwards. The pointer is good until the callback returns. */
+struct buffer *stream_output(struct stream *s);
+void stream_flush_later(struct stream *s);
+/* Bytes queued and not yet taken by the kernel. */
+size_t stream_queued(const struct stream *s);
+/* Stops or resumes reading (back-pressure towards the peer). */
+void stream_pause(struct stream *s, bool paused);
+/* Closes once the output is written, or after linger_ms at the latest. */
+void stream_close(struct stream *s, uint64_t linger_ms);
+/* Closes now; what is queued is dropped. */
+void stream_abort(struct stream *s);
+void stream_set_owner(struct stream *s, const struct stream_owner *owner, void *ctx);
+struct loop *stream_loop(const struct stream *s);
+bool stream_is_tls(const struct stream *s);
+
+/* TLS 1.3 contexts (OpenSSL). Shared by all loops, reference counted inside. */
+SOTTO_CHECKED enum sotto_err tls_server_create(const char *cert_file, const char *key_file,
+                                               struct buffer *why_out, struct tls_context **tls_out);
+/* verify: check the certificate and `server_name` against the system's roots,
+ * or against ca_file when that is not NULL. */
+SOTTO_CHECKED enum sotto_err tls_client_create(const char *server_name, const char *ca_file, bool verify,
+                                               struct buffer *why_out, struct tls_context **tls_out);
+void tls_unref(struct tls_context **tls);
+
+#endif
