@@ -1,0 +1,115 @@
+/* The engine: puts records in order, applies the core, makes them durable, and
+ * only then answers and tells.
+ *
+ * EMBEDDED DESIGN. One writer thread. Gateways post submissions to its mailbox;
+ * it takes whatever has arrived (at most SOTTO_ENGINE_BATCH_MAX), applies them
+ * one by one to conversation states cached in memory, writes one batch (rows,
+ * the last state of each touched conversation, the position) with one sync, and
+ * then answers the submitters and publishes the events, in order. While it
+ * syncs, the next batch gathers: that is the group commit. A batch that fails
+ * answers every submission with a problem and drops the touched states from the
+ * cache, so that memory never runs ahead of the disk.
+ *
+ * Housekeeping (expiry, retention) runs on the same thread between batches, a
+ * bounded number of conversations at a time, and takes the same path: records.
+ */
+#ifndef SOTTO_ENGINE_ENGINE_H
+#define SOTTO_ENGINE_ENGINE_H
+
+#include "base/clock.h"
+#include "base/log.h"
+#include "base/mailbox.h"
+#include "base/metrics.h"
+#include "base/refcount.h"
+#include "core/conversation.h"
+#include "store/store.h"
+
+/* Something happened and is durable. Immutable, shared between threads. */
+enum event_kind {
+    EVENT_CONVERSATION, /* created, or members changed */
+    EVENT_MESSAGE,
+    EVENT_DELIVERED,
+    EVENT_READ,
+    EVENT_EXPIRED,
+    EVENT_TYPING,       /* not durable, no position */
+};
+struct event {
+    struct refcount refs;
+    enum event_kind kind;
+    struct id conversation;
+    uint8_t conversation_kind;
+    uint64_t position;         /* 0: not part of the log */
+    uint64_t ts_ms;
+    uint64_t committed_us;     /* monotonic, when the sync had returned */
+    uint64_t received_us;      /* monotonic, when the gateway got the request (0: unknown) */
+    struct id actor;           /* sender, reader, who types */
+    uint8_t actor_device;
+    bool started;              /* TYPING */
+    bool is_private;           /* READ: the actor's own devices only */
+    uint64_t sequence;         /* message, watermark or tombstone */
+    struct message message;    /* MESSAGE: slices borrow from `bytes` */
+    struct slice bytes;        /* owned: the encoded record */
+    size_t recipients_count;   /* present members */
+    struct id recipients[];
+};
+struct event *event_ref(struct event *e);
+void event_unref(struct event *e);
+
+/* A request to the engine and, later, its answer. Made by submission_create,
+ * freed by whoever gets the answer. */
+struct submission {
+    struct mail mail;          /* mail.deliver: set by the submitter, called with the answer */
+    struct mailbox *reply_to;  /* NULL: nobody waits, the engine frees */
+    void *ctx;                 /* the submitter's */
+    struct slice encoded;      /* owned: the record's bytes */
+    struct record record;      /* decoded, borrows from `encoded` */
+    uint64_t received_us;
+    struct applied answer;     /* problem, sequence, chain, ts, messageId */
+    uint64_t position;         /* set when something was stored */
+};
+/* Takes the buffer's bytes (the buffer is empty afterwards). NULL when they are
+ * no record: a bug of the caller, who encoded them. */
+struct submission *submission_create(struct buffer *encoded);
+void submission_destroy(struct submission *s);
+
+struct engine;
+struct engine_options {
+    struct store *store;       /* not owned */
+    const struct clock_source *clock;
+    const struct random_source *random;
+    struct log *log;           /* may be NULL */
+    struct metrics *metrics;
+    /* Called on the engine's thread after each commit, events in order. The
+     * callee takes references for what it keeps. */
+    void (*publish)(void *ctx, struct event *const *events, size_t count);
+    void *publish_ctx;
+    uint64_t retention_days;   /* 0: for ever */
+    size_t cache_conversations;/* states kept in memory */
+    uint64_t housekeeping_ms;  /* how often expiry is looked at */
+};
+/* Reads the position and epoch (drawing an epoch for a new store). Does not
+ * start the thread. */
+SOTTO_CHECKED enum sotto_err engine_create(const struct engine_options *options, struct buffer *why_out,
+                                           struct engine **engine_out);
+void engine_start(struct engine *e);
+/* Commits what is queued, answers it, joins the thread. New submissions are
+ * refused with PROBLEM_DRAINING. */
+void engine_stop(struct engine *e);
+void engine_destroy(struct engine **e);
+/* One turn on the caller's thread, for simulation: takes what is queued,
+ * commits, answers, publishes. Returns how many submissions it handled. */
+size_t engine_turn(struct engine *e);
+/* Housekeeping now, for simulation and tests. */
+void engine_housekeep(struct engine *e);
+
+/* False when the queue is full or the engine stops: the submission stays the
+ * caller's, who answers PROBLEM_BUSY or PROBLEM_DRAINING. Any thread. */
+SOTTO_CHECKED bool engine_submit(struct engine *e, struct submission *s);
+/* Position of the last commit. Any thread. */
+uint64_t engine_position(const struct engine *e);
+uint32_t engine_epoch(const struct engine *e);
+bool engine_draining(const struct engine *e);
+size_t engine_queue_depth(const struct engine *e);
+struct store *engine_store(const struct engine *e);
+
+#endif
