@@ -2,6 +2,7 @@
 #ifndef SOTTO_BASE_CLOCK_H
 #define SOTTO_BASE_CLOCK_H
 
+#include <stddef.h>
 #include <stdint.h>
 
 struct clock_source {

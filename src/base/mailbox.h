@@ -3,7 +3,7 @@
  * Lock-free stack of pending nodes that the receiver takes whole and reverses,
  * so that it sees each sender's messages in the order sent. An eventfd becomes
  * readable when the box goes from empty to not empty; the receiver drains the
- * eventfd before it takes. A node belongs to the mailbox from a successful
+ * eventfd before it takes (or uses edge-triggered epoll). A node belongs to the mailbox from a successful
  * post until it is taken.
  */
 #ifndef SOTTO_BASE_MAILBOX_H
@@ -22,7 +22,7 @@ struct mail {
 };
 
 struct mailbox {
-    _Atomic(struct mail *) head;
+    _Atomic(struct mail *) head; /* newest first; see mailbox.c for the empty states */
     atomic_size_t count;  /* messages inside, never more than max + senders */
     size_t max;
     int eventfd;          /* for poll; owned */
@@ -42,7 +42,20 @@ struct mail *mailbox_take(struct mailbox *m);
 size_t mailbox_deliver(struct mailbox *m, void *receiver);
 /* Clears the eventfd; call before mailbox_take. */
 void mailbox_drain_eventfd(struct mailbox *m);
-/* Waits until something arrives or timeout_ms passes (-1: for ever). */
+/* Waits until something arrives or timeout_ms passes (-1: for ever), and clears
+ * the eventfd. May return early; the box may then be empty. Receiver only. */
 void mailbox_wait(struct mailbox *m, int timeout_ms);
+/* True when nothing waits. Any thread; stale at once for all but the receiver. */
+bool mailbox_empty(struct mailbox *m);
+/* Makes the eventfd readable without mail. Any thread, signal handlers too. */
+void mailbox_wake(struct mailbox *m);
+
+/* For a receiver that polls the eventfd among others and wants no wake-up while
+ * it works anyway: mailbox_awake after the wait, mailbox_deliver_awake as often
+ * as it likes, and mailbox_sleep before it waits again. When mailbox_sleep is
+ * false there is mail, and the receiver must not wait. */
+void mailbox_awake(struct mailbox *m);
+size_t mailbox_deliver_awake(struct mailbox *m, void *receiver);
+SOTTO_CHECKED bool mailbox_sleep(struct mailbox *m);
 
 #endif

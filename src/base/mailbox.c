@@ -1,0 +1,167 @@
+/* Messages to one thread.
+ *
+ * DESIGN. `head` is a stack of posted nodes, newest first. Senders push with a
+ * compare-and-swap; the receiver takes the whole stack with one exchange and
+ * reverses it, so there is no ABA problem and no node is touched by two sides.
+ *
+ * An empty box is in one of two states. ASLEEP: the receiver will not look
+ * before the eventfd says so; the sender that fills the box writes it. AWAKE
+ * (NULL): the receiver has promised to look again before it sleeps
+ * (mailbox_sleep), and senders save the system call. mailbox_take leaves the
+ * box ASLEEP, which is right for every receiver that knows nothing of this;
+ * the event loop uses mailbox_awake and mailbox_sleep around its wait.
+ *
+ * Ordering: the push releases, the exchange acquires; everything a sender wrote
+ * before posting is seen by the receiver.
+ *
+ * Rejected: a ring with sequence numbers (needs its memory up front for every
+ * loop, and a full ring blocks), a mutex with a list (the receiver's long
+ * batches would hold senders up).
+ */
+#include "base/mailbox.h"
+
+#include <errno.h>
+#include <poll.h>
+#include <stdint.h>
+#include <sys/eventfd.h>
+#include <unistd.h>
+
+/* No node has this address. */
+#define ASLEEP ((struct mail *)1)
+
+enum sotto_err mailbox_init(struct mailbox *m, size_t max)
+{
+    int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
+    if (fd < 0) return SOTTO_ERR_IO;
+    atomic_init(&m->head, ASLEEP);
+    atomic_init(&m->count, 0);
+    m->max = max;
+    m->eventfd = fd;
+    return SOTTO_OK;
+}
+
+void mailbox_deinit(struct mailbox *m)
+{
+    SOTTO_ASSERT(mailbox_empty(m));
+    close(m->eventfd);
+    m->eventfd = -1;
+}
+
+void mailbox_wake(struct mailbox *m)
+{
+    uint64_t one = 1;
+    ssize_t n;
+    do
+        n = write(m->eventfd, &one, sizeof(one));
+    while (n < 0 && errno == EINTR);
+    /* EAGAIN: the counter is at its end, hence readable already. */
+}
+
+static void push(struct mailbox *m, struct mail *mail)
+{
+    struct mail *head = atomic_load_explicit(&m->head, memory_order_relaxed);
+    do
+        mail->next = head == ASLEEP ? NULL : head;
+    while (!atomic_compare_exchange_weak_explicit(&m->head, &head, mail, memory_order_release,
+                                                  memory_order_relaxed));
+    if (head == ASLEEP) mailbox_wake(m);
+}
+
+bool mailbox_post(struct mailbox *m, struct mail *mail)
+{
+    if (atomic_fetch_add_explicit(&m->count, 1, memory_order_relaxed) >= m->max) {
+        atomic_fetch_sub_explicit(&m->count, 1, memory_order_relaxed);
+        return false;
+    }
+    push(m, mail);
+    return true;
+}
+
+void mailbox_post_always(struct mailbox *m, struct mail *mail)
+{
+    atomic_fetch_add_explicit(&m->count, 1, memory_order_relaxed);
+    push(m, mail);
+}
+
+static struct mail *take(struct mailbox *m, struct mail *leave)
+{
+    struct mail *head = atomic_exchange_explicit(&m->head, leave, memory_order_acquire);
+    if (head == ASLEEP) return NULL;
+    struct mail *oldest = NULL;
+    size_t count = 0;
+    while (head != NULL) {
+        struct mail *next = head->next;
+        head->next = oldest;
+        oldest = head;
+        head = next;
+        count++;
+    }
+    if (count != 0) atomic_fetch_sub_explicit(&m->count, count, memory_order_relaxed);
+    return oldest;
+}
+
+static size_t deliver(struct mail *mail, void *receiver)
+{
+    size_t count = 0;
+    while (mail != NULL) {
+        struct mail *next = mail->next;
+        mail->deliver(mail, receiver);
+        mail = next;
+        count++;
+    }
+    return count;
+}
+
+struct mail *mailbox_take(struct mailbox *m)
+{
+    return take(m, ASLEEP);
+}
+
+size_t mailbox_deliver(struct mailbox *m, void *receiver)
+{
+    return deliver(mailbox_take(m), receiver);
+}
+
+void mailbox_awake(struct mailbox *m)
+{
+    struct mail *head = ASLEEP;
+    atomic_compare_exchange_strong_explicit(&m->head, &head, NULL, memory_order_relaxed,
+                                            memory_order_relaxed);
+}
+
+size_t mailbox_deliver_awake(struct mailbox *m, void *receiver)
+{
+    /* Looking first spares the exchange in the turns that brought no mail. */
+    if (mailbox_empty(m)) return 0;
+    return deliver(take(m, NULL), receiver);
+}
+
+bool mailbox_sleep(struct mailbox *m)
+{
+    struct mail *head = NULL;
+    return atomic_compare_exchange_strong_explicit(&m->head, &head, ASLEEP, memory_order_relaxed,
+                                                   memory_order_relaxed) ||
+           head == ASLEEP;
+}
+
+bool mailbox_empty(struct mailbox *m)
+{
+    struct mail *head = atomic_load_explicit(&m->head, memory_order_relaxed);
+    return head == NULL || head == ASLEEP;
+}
+
+void mailbox_drain_eventfd(struct mailbox *m)
+{
+    uint64_t count;
+    ssize_t n;
+    do
+        n = read(m->eventfd, &count, sizeof(count));
+    while (n < 0 && errno == EINTR);
+}
+
+void mailbox_wait(struct mailbox *m, int timeout_ms)
+{
+    if (!mailbox_sleep(m)) return;
+    struct pollfd p = {.fd = m->eventfd, .events = POLLIN};
+    if (poll(&p, 1, timeout_ms) > 0) mailbox_drain_eventfd(m);
+}

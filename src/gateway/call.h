@@ -1,0 +1,88 @@
+/* One request, whichever way it came, and the table of operations.
+ *
+ * The gateway finds the operation (by `type`, or by method and path), checks
+ * the token and the rate limits, and puts all fields into one JSON object:
+ * over REST the path parameters first, then the query parameters, then the
+ * members of the body. So one handler with one table of json_field serves every
+ * transport.
+ *
+ * Two kinds of handler. `run` may block: it is called on a worker thread,
+ * writes the members of its answer with c->answer and returns a problem.
+ * `start` is called on the connection's loop, must not block, and ends the call
+ * with call_finish, at once or later from the same loop.
+ */
+#ifndef SOTTO_GATEWAY_CALL_H
+#define SOTTO_GATEWAY_CALL_H
+
+#include "gateway/services.h"
+#include "net/http.h"
+#include "wire/json.h"
+
+struct gateway;
+struct call;
+
+enum operation_flag {
+    OP_PUBLIC = 1,       /* no token needed */
+    OP_SOCKET_ONLY = 2,  /* not over REST */
+    OP_ALWAYS_ANSWER = 4 /* answered even without `id` */
+};
+struct operation {
+    const char *type;         /* "message.send" */
+    const char *answer_type;  /* "message.sent" */
+    enum http_method method;
+    const char *path;         /* "/api/v1/users/{userId}/devices"; NULL: none */
+    const char *query;        /* allowed query parameters: "since:n limit:n username:s"; NULL: none */
+    unsigned flags;
+    enum problem (*run)(struct call *c);
+    void (*start)(struct call *c);
+};
+
+enum { CALL_REQUEST_ID_LEN = 16, CALL_INLINE_ARENA = 1024 };
+struct call {
+    const struct operation *op;
+    const struct services *services;
+    const struct gateway_limits *limits;
+    struct gateway *gateway;
+    struct id user;            /* zero for public operations without a token */
+    uint8_t device;
+    struct slice address;      /* client address as text, for throttling */
+    struct json fields;        /* the merged object */
+    struct arena arena;        /* lives as long as the call */
+    char request_id[CALL_REQUEST_ID_LEN + 1];
+    uint64_t received_us;      /* monotonic */
+
+    /* The answer: members are written here, inside an object that the gateway
+     * opens and closes. On a problem they are members of the error instead
+     * (cleared first by call_error_details). */
+    struct json_writer answer;
+    struct buffer answer_bytes;
+    struct buffer why;         /* problem: a sentence more exact than the code's; may stay empty */
+    const char *field;         /* problem: which field; NULL if none */
+    uint64_t retry_after_ms;   /* problem: 0 if unknown */
+    /* The rest belongs to the gateway; see call_private.h. */
+};
+
+/* Decodes c->fields by a table; on a mistake fills c->why and returns
+ * PROBLEM_BAD_FIELD. */
+enum problem call_decode(struct call *c, const struct json_field *fields, size_t count, void *out);
+/* Throws away what has been written and starts the error's members. */
+void call_error_details(struct call *c);
+/* Ends a `start` call. Loop thread; the call is gone afterwards. */
+void call_finish(struct call *c, enum problem p);
+/* Hands a record to the engine for a `start` call; `done` is called on the
+ * call's loop with the answer, frees nothing (the gateway frees the submission
+ * afterwards), and must end the call. False: the queue is full or the server
+ * drains; the caller ends the call with PROBLEM_BUSY or PROBLEM_DRAINING.
+ * Takes the buffer's bytes either way. If the connection goes away meanwhile,
+ * `done` is still called, and call_finish then only frees. */
+SOTTO_CHECKED bool call_submit(struct call *c, struct buffer *record,
+                               void (*done)(struct call *c, const struct submission *s));
+/* Runs `work` on a worker thread, then `done` on the call's loop. False: the
+ * queue is full. For `start` calls whose fast path missed a cache. */
+SOTTO_CHECKED bool call_work(struct call *c, void (*work)(struct call *c), void (*done)(struct call *c));
+
+/* All operations, ended by one with type NULL. Defined by the api layer and
+ * handed to gateway_create. */
+extern const struct operation api_operations[];
+
+#endif
