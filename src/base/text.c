@@ -95,13 +95,13 @@ enum sotto_err base64_decode(struct slice text, uint8_t *out, size_t *len_out)
             if (value == 0) return SOTTO_ERR_INVALID;
             v = v << 6 | (value - 1);
         }
-        /* 12 bits for one byte, 18 for two: the rest must be zero, or two texts
-         * would mean the same bytes. */
-        if (tail == 2 ? (v & 0xf) != 0 : (v & 0x3) != 0) return SOTTO_ERR_INVALID;
-        v = tail == 2 ? v << 4 : v >> 2;
-        out[done++] = (uint8_t)(v >> 8);
-        if (tail == 3) out[done++] = (uint8_t)v;
-        /* For one byte the value stands in the high eight of sixteen bits. */
+        /* Twelve bits hold one byte, eighteen two. The rest must be zero, or
+         * two texts would mean the same bytes. */
+        unsigned spare = tail == 2 ? 4 : 2;
+        if ((v & ((1u << spare) - 1)) != 0) return SOTTO_ERR_INVALID;
+        v >>= spare;
+        if (tail == 3) out[done++] = (uint8_t)(v >> 8);
+        out[done++] = (uint8_t)v;
     }
     *len_out = done;
     return SOTTO_OK;

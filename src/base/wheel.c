@@ -111,13 +111,10 @@ void wheel_advance(struct wheel *w, uint64_t now_ms, timer_fn fn, void *ctx)
     wheel_set_now(w, now_ms);
     uint64_t now_tick = w->now_ms / WHEEL_TICK_MS;
     while (w->next <= now_tick) {
-        uint64_t at = w->next;
-        if (at > w->tick) {
-            w->tick = at;
-            /* Set before firing: a callback that starts a timer lowers it. */
-            w->next = UINT64_MAX;
-            fire_slot(w, fn, ctx);
-        }
+        w->tick = w->next;
+        /* Before firing: a callback that starts a timer lowers it again. */
+        w->next = UINT64_MAX;
+        fire_slot(w, fn, ctx);
         uint64_t found = now_tick - w->tick > WHEEL_SLOTS ? find_far(w) : find_next(w);
         if (found < w->next) w->next = found;
     }
