@@ -22,22 +22,27 @@ struct gateway;
 struct call;
 
 enum operation_flag {
-    OP_PUBLIC = 1,       /* no token needed */
-    OP_SOCKET_ONLY = 2,  /* not over REST */
-    OP_ALWAYS_ANSWER = 4 /* answered even without `id` */
+    OP_PUBLIC = 1,        /* no token needed */
+    OP_SOCKET_ONLY = 2,   /* not over REST */
+    OP_ALWAYS_ANSWER = 4, /* answered even without `id` */
+    /* Which bucket the gateway charges before the handler, besides the user's
+     * (or, without a token and over REST, the address's). */
+    OP_LIMIT_SEND = 8,    /* limits->device */
+    OP_LIMIT_TYPING = 16, /* limits->typing */
+    OP_LIMIT_BUNDLES = 32 /* limits->bundles */
 };
 struct operation {
     const char *type;         /* "message.send" */
     const char *answer_type;  /* "message.sent" */
     enum http_method method;
-    const char *path;         /* "/api/v1/users/{userId}/devices"; NULL: none */
+    const char *path;         /* "/api/v1/devices/{deviceId:n}", n: a number; NULL: none */
     const char *query;        /* allowed query parameters: "since:n limit:n username:s"; NULL: none */
     unsigned flags;
     enum problem (*run)(struct call *c);
     void (*start)(struct call *c);
 };
 
-enum { CALL_REQUEST_ID_LEN = 16, CALL_INLINE_ARENA = 1024 };
+enum { CALL_REQUEST_ID_LEN = 16, CALL_INLINE_ARENA = 4096 };
 struct call {
     const struct operation *op;
     const struct services *services;
@@ -80,9 +85,5 @@ SOTTO_CHECKED bool call_submit(struct call *c, struct buffer *record,
 /* Runs `work` on a worker thread, then `done` on the call's loop. False: the
  * queue is full. For `start` calls whose fast path missed a cache. */
 SOTTO_CHECKED bool call_work(struct call *c, void (*work)(struct call *c), void (*done)(struct call *c));
-
-/* All operations, ended by one with type NULL. Defined by the api layer and
- * handed to gateway_create. */
-extern const struct operation api_operations[];
 
 #endif
