@@ -32,7 +32,11 @@ struct directory_options {
     size_t argon2_mem_bytes;           /* 0: libsodium's INTERACTIVE */
     uint32_t prekeys_low;              /* fewer one-time prekeys than this: ask for more */
 };
-/* Opens, creates or migrates. Errors: CORRUPT, IO; why_out says what to do. */
+/* Opens, creates or migrates. options is borrowed until return; clock, random,
+ * log and metrics (the last two may be NULL) for as long as the directory.
+ * Errors, with a sentence for the operator in why_out: CORRUPT (damaged),
+ * INVALID (made by a newer program, or not ours), FULL, AGAIN (locked by
+ * another process), IO. */
 SOTTO_CHECKED enum sotto_err directory_open(const struct directory_options *options, struct buffer *why_out,
                                             struct directory **directory_out);
 void directory_close(struct directory **d);
@@ -77,6 +81,8 @@ enum directory_change {
     CHANGE_PROFILE,         /* settings, blocks, contacts */
 };
 typedef void (*directory_change_fn)(void *ctx, enum directory_change what, struct id user, uint8_t device);
+/* Up to four listeners; call before other threads use the directory. fn may call
+ * the directory. Other processes' changes arrive through directory_poll_changes. */
 void directory_on_change(struct directory *d, directory_change_fn fn, void *ctx);
 
 /* ---- Accounts ---------------------------------------------------------- */
@@ -124,7 +130,9 @@ enum problem directory_authenticate(struct directory *d, struct slice token, str
 bool directory_authenticate_peek(struct directory *d, struct slice token, struct id *user_out,
                                  uint8_t *device_out);
 /* Resumption tokens: signed by a key in the directory, bound to the device and
- * its token, good for ttl_ms. resume checks both signature and device. */
+ * its token, good for ttl_ms. resume checks both signature and device. Neither
+ * blocks while the device is in the cache, as it is right after it has
+ * authenticated; out is empty when there is no such device. */
 void directory_resume_token(struct directory *d, struct id user, uint8_t device, uint64_t ttl_ms,
                             char out[TOKEN_TEXT_MAX]);
 enum problem directory_resume(struct directory *d, struct slice token, struct id *user_out, uint8_t *device_out);
@@ -141,9 +149,10 @@ struct profile {
     uint64_t created_ms;
     uint64_t last_seen_ms;
 };
+/* find_username leaves the phone out. Problems: NO_SUCH_USER. */
 enum problem directory_profile(struct directory *d, struct id user, struct profile *profile_out);
 enum problem directory_find_username(struct directory *d, struct slice username, struct profile *profile_out);
-struct profile_change { /* data NULL: leave as it is */
+struct profile_change { /* data NULL: leave as it is; empty: clear it */
     struct slice display_name, phone, picture;
     const bool *receipts_off;
     const uint8_t *presence_visibility;
@@ -186,6 +195,10 @@ struct key_upload {            /* data NULL or count 0: leave as it is */
     const struct signed_key *ec_prekeys; size_t ec_prekeys_count;     /* one-time, no signature */
     bool replace;              /* forget the one-time keys there are */
 };
+/* A device's first upload, and any that changes its identity key, brings the
+ * signed prekey and the last-resort KEM key too; a changed identity forgets all
+ * one-time keys. An id that was handed out is not offered again, so an upload
+ * may be repeated. Problems: BAD_FIELD (why), NOT_FOUND, NO_SUCH_USER. */
 enum problem directory_upload_keys(struct directory *d, struct id user, uint8_t device,
                                    const struct key_upload *upload, struct buffer *why);
 enum problem directory_key_counts(struct directory *d, struct id user, uint8_t device, uint32_t *ec_out,
@@ -205,7 +218,8 @@ struct key_bundle {
 };
 /* One bundle per device that has keys (device 0: all; else that one). Each
  * one-time key is handed out once, in one transaction. The caller has
- * rate-limited. bundles holds SOTTO_DEVICES_PER_USER_MAX. */
+ * rate-limited. bundles holds SOTTO_DEVICES_PER_USER_MAX. Problems:
+ * NO_SUCH_USER, NO_PREKEYS (none of these devices has keys). */
 enum problem directory_take_bundles(struct directory *d, struct id user, uint8_t device,
                                     struct key_bundle *bundles, size_t *count_out);
 
@@ -218,7 +232,9 @@ struct contact {
     char alias[SOTTO_DISPLAY_NAME_MAX + 1]; /* the owner's own name for them */
     char picture[SOTTO_HANDLE_MAX + 1];
     bool blocked;
+    bool listed; /* false: no contact, a stranger whom the owner blocks */
 };
+/* fn runs inside the read: it must not call the directory. */
 typedef void (*contact_fn)(void *ctx, const struct contact *c);
 enum problem directory_contacts(struct directory *d, struct id user, contact_fn fn, void *ctx);
 enum problem directory_put_contact(struct directory *d, struct id user, struct id other, struct slice alias,
@@ -234,6 +250,7 @@ enum { INVITE_TEXT_MAX = 40 };
 enum problem directory_create_invite(struct directory *d, uint64_t ttl_ms, bool admin,
                                      char invite_out[INVITE_TEXT_MAX]);
 struct invite_info { uint64_t id, created_ms, expires_ms; bool admin, used; };
+/* As contact_fn. An invite that was used or is long past goes after a month. */
 typedef void (*invite_fn)(void *ctx, const struct invite_info *i);
 enum problem directory_invites(struct directory *d, invite_fn fn, void *ctx);
 enum problem directory_revoke_invite(struct directory *d, uint64_t id);
@@ -243,7 +260,8 @@ uint64_t directory_user_count(struct directory *d);
 /* Without the old password. Revokes all devices. */
 enum problem directory_set_password(struct directory *d, struct id user, struct slice fresh, struct buffer *why);
 enum problem directory_remove_user(struct directory *d, struct id user);
-/* A consistent copy of the database while it is in use. */
+/* A consistent copy of the database while it is in use, made beside `file` and
+ * renamed to it when it is on disk; replaces what is there. */
 SOTTO_CHECKED enum sotto_err directory_backup(struct directory *d, const char *file, struct buffer *why_out);
 /* Integrity check; one sentence per problem. */
 SOTTO_CHECKED enum sotto_err directory_check(struct directory *d, void (*found)(void *ctx, const char *sentence),
