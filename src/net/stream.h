@@ -1,8 +1,8 @@
 /* A non-blocking byte stream over TCP, in the clear or under TLS 1.3.
  *
  * The owner embeds nothing: it gives a const table of callbacks and a pointer.
- * Bytes arrive in the loop's scratch memory and are gone when the callback
- * returns; the owner keeps what it needs. Output is queued and written at the
+ * Bytes arrive in memory of the loop's (not its scratch) and are gone when the
+ * callback returns; the owner keeps what it needs. Output is queued and written at the
  * end of the turn. An idle plain stream costs its struct (at most 96 bytes) and
  * no buffers. Loop thread only.
  */
@@ -23,13 +23,16 @@ enum stream_end {
     STREAM_END_LOCAL,  /* stream_close was called and the output is gone */
 };
 
+enum { STREAM_LOW_MARK = 16 * 1024 }; /* bytes */
+
 struct stream_owner {
     /* Connected and, under TLS, shaken hands. May be NULL. */
     void (*opened)(struct stream *s, void *ctx);
     /* Bytes from the peer, mutable, valid during the call. The owner may close
      * the stream inside. */
     void (*received)(struct stream *s, void *ctx, uint8_t *data, size_t len);
-    /* The queue went empty after it had been over its low mark. May be NULL. */
+    /* The queue went empty after it had reached STREAM_LOW_MARK at a flush, or
+     * after the kernel took only a part of it. May be NULL. */
     void (*drained)(struct stream *s, void *ctx);
     /* Last callback; the stream is freed after it. Called once, never from
      * inside a stream_* call: always from the loop. */
@@ -41,25 +44,39 @@ struct listener;
 typedef bool (*accept_fn)(void *ctx, struct stream *s, const struct sockaddr_storage *peer,
                           const struct stream_owner **owner_out, void **owner_ctx_out);
 
-/* Listens on host:port with SO_REUSEPORT; one listener per loop. port 0 picks
- * one. tls: NULL for plain. The descriptor limit is handled: when it is hit,
- * accepting pauses for a second and an error is logged through `refused`. */
+/* Listens on host:port with SO_REUSEPORT; one listener per loop. An empty host,
+ * NULL or "*" is every address. port 0 picks one. tls: NULL for plain; not
+ * owned. The descriptor limit is handled: when it is hit, accepting pauses for
+ * a second and listener_refused counts it.
+ *
+ * Errors:  SOTTO_ERR_INVALID  the host does not name an address
+ *          SOTTO_ERR_EXISTS   the port is taken (by another user, or by a
+ *                             socket without SO_REUSEPORT)
+ *          SOTTO_ERR_DENIED   the port is a privileged one
+ *          SOTTO_ERR_IO       the system said no */
 SOTTO_CHECKED enum sotto_err listener_create(struct loop *loop, const char *host, uint16_t port,
                                              struct tls_context *tls, accept_fn accept, void *ctx,
                                              struct listener **listener_out);
 uint16_t listener_port(const struct listener *l);
+/* How often accepting had to pause because descriptors or memory ran out. */
+uint64_t listener_refused(const struct listener *l);
 /* From now on new connections use this context (not owned). */
 void listener_set_tls(struct listener *l, struct tls_context *tls);
-/* Stops accepting; open streams go on. */
+/* Stops accepting; open streams go on. Not from inside the accept_fn. */
 void listener_destroy(struct listener **l);
 
 /* Connects to host:port (numeric address or name; names are resolved blocking).
- * tls may be NULL. `opened` or `closed` follows. */
+ * tls may be NULL. `opened` or `closed` follows. What is written before is sent
+ * then.
+ *
+ * Errors:  SOTTO_ERR_NOT_FOUND  the name has no address
+ *          SOTTO_ERR_IO         the system said no */
 SOTTO_CHECKED enum sotto_err stream_connect(struct loop *loop, const char *host, uint16_t port,
                                             struct tls_context *tls, const struct stream_owner *owner,
                                             void *ctx, struct stream **stream_out);
 
-/* Queues a copy. Returns the bytes now queued (including these). */
+/* Queues a copy. Returns the bytes now queued (including these). A stream that
+ * is closing drops it. A queue past 32 MiB ends the stream in an error. */
 size_t stream_write(struct stream *s, struct slice bytes);
 /* The stream's output queue, to append to in place; call stream_flush_later
  * afterwards. The pointer is good until the callback returns. */
@@ -69,7 +86,8 @@ void stream_flush_later(struct stream *s);
 size_t stream_queued(const struct stream *s);
 /* Stops or resumes reading (back-pressure towards the peer). */
 void stream_pause(struct stream *s, bool paused);
-/* Closes once the output is written, or after linger_ms at the latest. */
+/* Closes once the output is written and the peer has closed too, or after
+ * linger_ms at the latest (a minute at most). What still arrives is dropped. */
 void stream_close(struct stream *s, uint64_t linger_ms);
 /* Closes now; what is queued is dropped. */
 void stream_abort(struct stream *s);

@@ -1,0 +1,64 @@
+/* Output queues, pooled per loop.
+ *
+ * Most queues live for one turn: filled by a callback, emptied by the flush at
+ * its end. The pool keeps OUTPUT_POOL_MAX of them with up to
+ * OUTPUT_KEEP_BYTES of memory each, so that a message costs no allocation and
+ * an idle connection holds nothing; at most half a megabyte per loop.
+ */
+#include "net/stream_private.h"
+
+#include <stdlib.h>
+
+enum { OUTPUT_POOL_MAX = 128, OUTPUT_KEEP_BYTES = 4096 };
+
+struct output *output_take(struct loop *loop)
+{
+    struct output_pool *pool = loop_output_pool(loop);
+    struct output *out = pool->free;
+    if (out != NULL) {
+        pool->free = out->next_free;
+        pool->count--;
+        out->next_free = NULL;
+        return out;
+    }
+    out = sotto_zalloc(sizeof(*out));
+    buffer_init(&out->bytes, STREAM_QUEUE_MAX);
+    return out;
+}
+
+static void output_destroy(struct output *out)
+{
+    buffer_deinit(&out->bytes);
+    free(out);
+}
+
+void output_give_back(struct loop *loop, struct output *out)
+{
+    if (out == NULL) return;
+    SOTTO_ASSERT(!timer_running(&out->timer.timer));
+    if (out->addresses != NULL) freeaddrinfo(out->addresses);
+    out->addresses = NULL;
+    out->address = NULL;
+    out->stream = NULL;
+    out->sent = 0;
+    struct output_pool *pool = loop_output_pool(loop);
+    if (pool->count == OUTPUT_POOL_MAX) {
+        output_destroy(out);
+        return;
+    }
+    if (out->bytes.size > OUTPUT_KEEP_BYTES) buffer_deinit(&out->bytes);
+    buffer_clear(&out->bytes);
+    out->next_free = pool->free;
+    pool->free = out;
+    pool->count++;
+}
+
+void output_pool_deinit(struct output_pool *pool)
+{
+    while (pool->free != NULL) {
+        struct output *out = pool->free;
+        pool->free = out->next_free;
+        output_destroy(out);
+    }
+    pool->count = 0;
+}

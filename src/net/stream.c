@@ -1,0 +1,393 @@
+/* Streams: non-blocking sockets between the loop and their owners.
+ *
+ * READING. Descriptors are watched edge-triggered for everything, once, when
+ * the stream starts; no epoll_ctl follows. A read that returns less than it
+ * asked for has emptied the socket, and the next byte brings a new edge, so one
+ * message costs one recv and never one that fails with EAGAIN. The exceptions:
+ * after EPOLLRDHUP the end of the stream is read too, and a paused stream
+ * remembers in STREAM_READABLE that it owes a read. A peer that sends faster
+ * than READS_PER_TURN buffers a turn waits for the others.
+ *
+ * WRITING. Bytes collect in the output queue; the first of a turn defers a
+ * flush, which makes one send. When the kernel takes less, STREAM_BLOCKED stands
+ * until EPOLLOUT, which needs no registering either.
+ *
+ * ENDING. A stream ends in two steps: stream_end closes the descriptor at once
+ * and marks it dead; `closed` and the freeing come from deferred work, so the
+ * owner is never called from inside its own call and no callback on the stack
+ * loses its stream. stream_close is gentle: the queue goes out, then our side
+ * is shut (with close_notify under TLS), and the descriptor stays until the
+ * peer's end has been read or the linger time is over; closing earlier, with
+ * bytes from the peer unread, would make the kernel send a reset that can eat
+ * the last answer on its way.
+ *
+ * Under TLS the same functions move ciphertext, and tls.c stands between them
+ * and the owner.
+ */
+#include "net/stream_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/epoll.h>
+#include <unistd.h>
+
+enum {
+    READS_PER_TURN = 2,
+    LINGER_MS_MAX = 60 * 1000,
+};
+
+static void deferred_run(struct deferred *d, struct loop *loop);
+static void stream_ready(struct watch *w, struct loop *loop, uint32_t events);
+
+struct stream *stream_create(struct loop *loop, int fd)
+{
+    struct stream *s = sotto_zalloc(sizeof(*s));
+    s->watch.ready = stream_ready;
+    s->watch.fd = fd;
+    s->loop = loop;
+    s->deferred.run = deferred_run;
+    return s;
+}
+
+void stream_discard(struct stream *s)
+{
+    loop_defer_cancel(s->loop, &s->deferred);
+    stream_timer_stop(s);
+    tls_destroy(s->tls, s->loop);
+    output_give_back(s->loop, s->out);
+    if (s->watch.fd >= 0) close(s->watch.fd);
+    free(s);
+}
+
+void stream_opened(struct stream *s)
+{
+    if (s->owner->opened != NULL && !(s->flags & (STREAM_CLOSING | STREAM_DEAD))) s->owner->opened(s, s->ctx);
+}
+
+void stream_start(struct stream *s)
+{
+    if (loop_watch(s->loop, &s->watch, STREAM_EVENTS) != SOTTO_OK) {
+        stream_end(s, STREAM_END_ERROR);
+    } else if (s->tls != NULL) {
+        s->flags |= STREAM_SHAKING;
+        stream_timer_start(s, STREAM_HANDSHAKE_MS);
+    } else {
+        stream_opened(s);
+    }
+}
+
+static void set_why(struct stream *s, enum stream_end why)
+{
+    s->flags = (s->flags & ((1u << STREAM_WHY_SHIFT) - 1)) | (uint32_t)why << STREAM_WHY_SHIFT;
+}
+
+static enum stream_end get_why(const struct stream *s)
+{
+    return (enum stream_end)(s->flags >> STREAM_WHY_SHIFT);
+}
+
+void stream_end(struct stream *s, enum stream_end why)
+{
+    if (s->flags & STREAM_DEAD) return;
+    set_why(s, why);
+    s->flags |= STREAM_DEAD;
+    stream_timer_stop(s);
+    if (s->watch.fd >= 0) {
+        loop_forget(s->loop, &s->watch);
+        close(s->watch.fd);
+        s->watch.fd = -1;
+    }
+    loop_defer(s->loop, &s->deferred);
+}
+
+/* --- Timer: handshake, connecting, lingering; never two at once. --- */
+
+static void timer_fired(struct loop_timer *t, struct loop *loop)
+{
+    (void)loop;
+    struct output *out = (struct output *)(void *)((uint8_t *)t - offsetof(struct output, timer));
+    struct stream *s = out->stream;
+    if (s->flags & STREAM_CLOSING)
+        stream_end(s, get_why(s));
+    else if (s->flags & STREAM_CONNECTING)
+        connect_timeout(s);
+    else
+        stream_end(s, STREAM_END_ERROR);
+}
+
+struct output *stream_attach_output(struct stream *s)
+{
+    if (s->out == NULL) {
+        s->out = output_take(s->loop);
+        s->out->stream = s;
+        s->out->timer.fired = timer_fired;
+    }
+    return s->out;
+}
+
+void stream_timer_start(struct stream *s, uint64_t delay_ms)
+{
+    loop_timer_start(s->loop, &stream_attach_output(s)->timer, delay_ms);
+}
+
+void stream_timer_stop(struct stream *s)
+{
+    if (s->out != NULL) loop_timer_stop(s->loop, &s->out->timer);
+}
+
+/* --- Reading --- */
+
+void stream_peer_done(struct stream *s)
+{
+    if (s->flags & STREAM_DEAD) return;
+    s->flags |= STREAM_PEER_DONE;
+    if (s->flags & STREAM_CLOSING) {
+        if (s->flags & STREAM_SHUT) stream_end(s, get_why(s));
+    } else if (stream_queued(s) == 0 || (s->flags & STREAM_SHAKING)) {
+        stream_end(s, STREAM_END_EOF);
+    } else {
+        set_why(s, STREAM_END_EOF);
+        s->flags |= STREAM_CLOSING;
+        stream_timer_start(s, STREAM_EOF_LINGER_MS);
+        loop_defer(s->loop, &s->deferred);
+    }
+}
+
+static void deliver(struct stream *s, uint8_t *data, size_t len)
+{
+    if (s->tls != NULL)
+        tls_received(s, data, len);
+    else if (!(s->flags & STREAM_CLOSING))
+        s->owner->received(s, s->ctx, data, len);
+}
+
+static void stream_read(struct stream *s)
+{
+    uint8_t *memory = s->tls != NULL ? loop_cipher_memory(s->loop) : loop_receive_memory(s->loop);
+    size_t size = s->tls != NULL ? LOOP_CIPHER_LEN : LOOP_SCRATCH_LEN;
+    for (int reads = 0; reads < READS_PER_TURN;) {
+        ssize_t n = recv(s->watch.fd, memory, size, 0);
+        if (n > 0) {
+            reads++;
+            bool drained = (size_t)n < size && !(s->flags & STREAM_HUNG);
+            if (drained) s->flags &= ~(uint32_t)STREAM_READABLE;
+            deliver(s, memory, (size_t)n);
+            if (drained || (s->flags & (STREAM_DEAD | STREAM_PAUSED))) return;
+        } else if (n == 0) {
+            s->flags &= ~(uint32_t)STREAM_READABLE;
+            stream_peer_done(s);
+            return;
+        } else if (errno == EAGAIN) {
+            s->flags &= ~(uint32_t)STREAM_READABLE;
+            return;
+        } else if (errno != EINTR) {
+            stream_end(s, STREAM_END_ERROR);
+            return;
+        }
+    }
+    s->flags |= STREAM_READ_LATER;
+    loop_defer(s->loop, &s->deferred);
+}
+
+static void stream_ready(struct watch *w, struct loop *loop, uint32_t events)
+{
+    struct stream *s = (struct stream *)(void *)((uint8_t *)w - offsetof(struct stream, watch));
+    if (s->flags & STREAM_CONNECTING) {
+        connect_event(s);
+        return;
+    }
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) s->flags |= STREAM_HUNG;
+    if ((events & EPOLLOUT) && (s->flags & STREAM_BLOCKED)) {
+        s->flags &= ~(uint32_t)STREAM_BLOCKED;
+        loop_defer(loop, &s->deferred);
+    }
+    if (!(events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))) return;
+    s->flags |= STREAM_READABLE;
+    if (!(s->flags & STREAM_PAUSED))
+        stream_read(s);
+    else if (events & (EPOLLHUP | EPOLLERR))
+        stream_end(s, STREAM_END_ERROR); /* nobody is left to unpause it for */
+}
+
+/* --- Writing --- */
+
+/* Gives the memory of an emptied queue back, unless its timer runs. */
+static void release_output(struct stream *s, struct output **queue)
+{
+    struct output *out = *queue;
+    if (out == NULL) return;
+    out->sent = 0;
+    if (timer_running(&out->timer.timer)) {
+        buffer_clear(&out->bytes);
+        return;
+    }
+    *queue = NULL;
+    output_give_back(s->loop, out);
+}
+
+/* Everything queued is with the kernel. */
+static void all_sent(struct stream *s)
+{
+    if (!(s->flags & STREAM_CLOSING)) {
+        if (!(s->flags & STREAM_OVER_LOW) || (s->flags & STREAM_SHAKING)) return;
+        s->flags &= ~(uint32_t)STREAM_OVER_LOW;
+        if (s->owner->drained != NULL) s->owner->drained(s, s->ctx);
+        return;
+    }
+    if (!(s->flags & STREAM_SHUT)) {
+        s->flags |= STREAM_SHUT;
+        if (s->tls != NULL) {
+            tls_shut(s);
+            loop_defer(s->loop, &s->deferred);
+            return;
+        }
+    }
+    shutdown(s->watch.fd, SHUT_WR);
+    if (s->flags & STREAM_PEER_DONE) stream_end(s, get_why(s));
+}
+
+/* One send of the whole queue. True when the kernel took all of it. */
+static bool send_queue(struct stream *s, struct output *out)
+{
+    size_t left = output_left(out);
+    ssize_t n;
+    do
+        n = send(s->watch.fd, out->bytes.data + out->sent, left, MSG_NOSIGNAL);
+    while (n < 0 && errno == EINTR);
+    if (n < 0 && errno != EAGAIN) {
+        stream_end(s, STREAM_END_ERROR);
+        return false;
+    }
+    if (n > 0) out->sent += (size_t)n;
+    if (n == (ssize_t)left) return true;
+    s->flags |= STREAM_BLOCKED | STREAM_OVER_LOW;
+    /* Moving costs at most as much as was sent. */
+    if (out->sent >= output_left(out)) {
+        buffer_consume(&out->bytes, out->sent);
+        out->sent = 0;
+    }
+    return false;
+}
+
+static void flush(struct stream *s)
+{
+    if (s->flags & (STREAM_CONNECTING | STREAM_BLOCKED | STREAM_DEAD)) return;
+    if (s->out != NULL && s->out->bytes.overflow) {
+        stream_end(s, STREAM_END_ERROR);
+        return;
+    }
+    if ((s->flags & STREAM_SHUT) && s->out != NULL) {
+        /* Appended after the end: nobody can receive it. */
+        buffer_clear(&s->out->bytes);
+        s->out->sent = 0;
+    }
+    if (stream_queued(s) >= STREAM_LOW_MARK) s->flags |= STREAM_OVER_LOW;
+    for (;;) {
+        struct output **queue = &s->out;
+        if (s->tls != NULL) {
+            if (!(s->flags & STREAM_SHAKING)) {
+                tls_encrypt(s);
+                if (s->flags & STREAM_DEAD) return;
+                if (output_left(s->out) == 0) release_output(s, &s->out);
+            }
+            queue = tls_cipher(s->tls);
+        }
+        if (output_left(*queue) == 0) {
+            release_output(s, queue);
+            break;
+        }
+        if (!send_queue(s, *queue)) return;
+        release_output(s, queue);
+    }
+    if (stream_queued(s) == 0) all_sent(s);
+}
+
+static void deferred_run(struct deferred *d, struct loop *loop)
+{
+    struct stream *s = (struct stream *)(void *)((uint8_t *)d - offsetof(struct stream, deferred));
+    (void)loop;
+    if (s->flags & STREAM_DEAD) {
+        if (s->owner->closed != NULL) s->owner->closed(s, s->ctx, get_why(s));
+        stream_discard(s);
+        return;
+    }
+    if (s->flags & STREAM_READ_LATER) {
+        s->flags &= ~(uint32_t)STREAM_READ_LATER;
+        if (!(s->flags & STREAM_PAUSED)) stream_read(s);
+    }
+    flush(s);
+}
+
+/* --- What owners call --- */
+
+size_t stream_queued(const struct stream *s)
+{
+    size_t queued = output_left(s->out);
+    if (s->tls != NULL) queued += output_left(*tls_cipher(s->tls));
+    return queued;
+}
+
+struct buffer *stream_output(struct stream *s)
+{
+    return &stream_attach_output(s)->bytes;
+}
+
+void stream_flush_later(struct stream *s)
+{
+    loop_defer(s->loop, &s->deferred);
+}
+
+size_t stream_write(struct stream *s, struct slice bytes)
+{
+    if (s->flags & (STREAM_CLOSING | STREAM_DEAD)) return stream_queued(s);
+    buffer_append_slice(stream_output(s), bytes);
+    loop_defer(s->loop, &s->deferred);
+    return stream_queued(s);
+}
+
+void stream_pause(struct stream *s, bool paused)
+{
+    if (paused) {
+        s->flags |= STREAM_PAUSED;
+        return;
+    }
+    s->flags &= ~(uint32_t)STREAM_PAUSED;
+    if (!(s->flags & STREAM_READABLE) || (s->flags & STREAM_DEAD)) return;
+    s->flags |= STREAM_READ_LATER;
+    loop_defer(s->loop, &s->deferred);
+}
+
+void stream_close(struct stream *s, uint64_t linger_ms)
+{
+    if (s->flags & (STREAM_CLOSING | STREAM_DEAD)) return;
+    if (s->flags & STREAM_CONNECTING) {
+        stream_end(s, STREAM_END_LOCAL);
+        return;
+    }
+    set_why(s, STREAM_END_LOCAL);
+    s->flags |= STREAM_CLOSING;
+    stream_timer_start(s, linger_ms < LINGER_MS_MAX ? linger_ms : LINGER_MS_MAX);
+    stream_pause(s, false); /* to see the peer's end */
+    loop_defer(s->loop, &s->deferred);
+}
+
+void stream_abort(struct stream *s)
+{
+    stream_end(s, STREAM_END_LOCAL);
+}
+
+void stream_set_owner(struct stream *s, const struct stream_owner *owner, void *ctx)
+{
+    s->owner = owner;
+    s->ctx = ctx;
+}
+
+struct loop *stream_loop(const struct stream *s)
+{
+    return s->loop;
+}
+
+bool stream_is_tls(const struct stream *s)
+{
+    return s->tls != NULL;
+}
