@@ -1,0 +1,148 @@
+/* flock, not a pid file: the kernel drops it however the process ends. */
+#include "server/datadir.h"
+
+#include <errno.h>
+#include <fcntl.h>
+#include <stdio.h>
+#include <sys/file.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+static enum sotto_err fail(struct buffer *why, const char *what, const char *path)
+{
+    int code = errno;
+    buffer_printf(why, "%s %s: %s.", what, path, strerror(code));
+    return code == ENOENT ? SOTTO_ERR_NOT_FOUND : SOTTO_ERR_IO;
+}
+
+enum sotto_err datadir_open(const char *path, bool create, struct log *log, struct buffer *why_out,
+                            struct datadir *dir_out)
+{
+    struct datadir dir = {.fd = -1, .lock_fd = -1};
+    struct stat st;
+    if (strlen(path) >= PATH_MAX_LEN) {
+        buffer_append_str(why_out, "The path of the data directory is too long.");
+        return SOTTO_ERR_INVALID;
+    }
+    memcpy(dir.path, path, strlen(path) + 1);
+    if (create && mkdir(path, 0700) != 0 && errno != EEXIST) {
+        return fail(why_out, "Cannot make the data directory", path);
+    }
+    dir.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir.fd < 0) return fail(why_out, "Cannot open the data directory", path);
+    if (fstat(dir.fd, &st) == 0 && (st.st_mode & 077) != 0) {
+        if (fchmod(dir.fd, st.st_mode & 0700) != 0) {
+            enum sotto_err err = fail(why_out, "Others can read the data directory, and that cannot be changed for", path);
+            close(dir.fd);
+            return err;
+        }
+        LOG(log, LOG_WARN, "datadir.rights", LOG_S("path", path),
+            LOG_S("done", "taken away from group and others"));
+    }
+    *dir_out = dir;
+    return SOTTO_OK;
+}
+
+enum sotto_err datadir_lock(struct datadir *dir, struct buffer *why_out)
+{
+    int fd = openat(dir->fd, "lock", O_RDWR | O_CREAT | O_CLOEXEC, 0600);
+    if (fd < 0) return fail(why_out, "Cannot open the lock file in", dir->path);
+    if (flock(fd, LOCK_EX | LOCK_NB) != 0) {
+        char pid[24] = "";
+        ssize_t n = pread(fd, pid, sizeof(pid) - 1, 0);
+        if (n > 0) pid[strcspn(pid, "\n")] = '\0';
+        buffer_printf(why_out, "The data directory %s is in use by another process%s%s.", dir->path,
+                      pid[0] != '\0' ? ", pid " : "", pid);
+        close(fd);
+        return SOTTO_ERR_CONFLICT;
+    }
+    char pid[24];
+    int len = snprintf(pid, sizeof(pid), "%ld\n", (long)getpid());
+    if (ftruncate(fd, 0) != 0 || pwrite(fd, pid, (size_t)len, 0) != len) {
+        /* The number is only for the sentence above; a full disk must not stop a start. */
+    }
+    dir->lock_fd = fd;
+    return SOTTO_OK;
+}
+
+void datadir_close(struct datadir *dir)
+{
+    if (dir->lock_fd >= 0) close(dir->lock_fd);
+    if (dir->fd >= 0) close(dir->fd);
+    dir->lock_fd = dir->fd = -1;
+}
+
+bool datadir_path(const struct datadir *dir, const char *name, char out[PATH_MAX_LEN + 64])
+{
+    int n = snprintf(out, PATH_MAX_LEN + 64, "%s/%s", dir->path, name);
+    return n > 0 && n < PATH_MAX_LEN + 64;
+}
+
+bool datadir_has(const struct datadir *dir, const char *name)
+{
+    return faccessat(dir->fd, name, F_OK, 0) == 0;
+}
+
+enum sotto_err datadir_write(const struct datadir *dir, const char *name, struct slice content)
+{
+    char fresh[80];
+    snprintf(fresh, sizeof(fresh), "%s.new", name);
+    int fd = openat(dir->fd, fresh, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
+    if (fd < 0) return SOTTO_ERR_IO;
+    bool done = write(fd, content.data, content.len) == (ssize_t)content.len && fsync(fd) == 0;
+    close(fd);
+    if (done && renameat(dir->fd, fresh, dir->fd, name) == 0) return SOTTO_OK;
+    unlinkat(dir->fd, fresh, 0);
+    return SOTTO_ERR_IO;
+}
+
+enum sotto_err datadir_read(const struct datadir *dir, const char *name, struct buffer *out)
+{
+    int fd = openat(dir->fd, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return errno == ENOENT ? SOTTO_ERR_NOT_FOUND : SOTTO_ERR_IO;
+    uint8_t chunk[1024];
+    ssize_t n;
+    while ((n = read(fd, chunk, sizeof(chunk))) > 0 && !out->overflow) buffer_append(out, chunk, (size_t)n);
+    close(fd);
+    return n < 0 || out->overflow ? SOTTO_ERR_IO : SOTTO_OK;
+}
+
+void datadir_remove(const struct datadir *dir, const char *name)
+{
+    unlinkat(dir->fd, name, 0);
+}
+
+static bool copy_bytes(int from, int to)
+{
+    uint8_t chunk[64 * 1024];
+    ssize_t n;
+    while ((n = read(from, chunk, sizeof(chunk))) > 0) {
+        for (ssize_t at = 0; at < n;) {
+            ssize_t written = write(to, chunk + at, (size_t)(n - at));
+            if (written <= 0) return false;
+            at += written;
+        }
+    }
+    return n == 0 && fsync(to) == 0;
+}
+
+enum sotto_err file_copy(const char *from, const char *to, struct buffer *why_out)
+{
+    int in = open(from, O_RDONLY | O_CLOEXEC);
+    if (in < 0) return fail(why_out, "Cannot read", from);
+    int out = open(to, O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0600);
+    enum sotto_err err = SOTTO_OK;
+    if (out < 0 || !copy_bytes(in, out)) err = fail(why_out, "Cannot write", to);
+    if (out >= 0) close(out);
+    close(in);
+    return err;
+}
+
+enum sotto_err directory_sync(const char *path)
+{
+    int fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (fd < 0) return SOTTO_ERR_IO;
+    bool done = fsync(fd) == 0;
+    close(fd);
+    return done ? SOTTO_OK : SOTTO_ERR_IO;
+}

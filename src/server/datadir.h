@@ -1,0 +1,46 @@
+/* The data directory: one owner at a time, readable by that owner only.
+ *
+ *   lock           held (flock) by whoever uses the directory; holds its pid
+ *   port           the port that the running server listens on
+ *   admin.sock     where a running server takes backup requests
+ *   directory.db   users, devices, keys, contacts (SQLite)
+ *   store/         messages and conversations (RocksDB)
+ *   sottod.conf    configuration, optional
+ */
+#ifndef SOTTO_SERVER_DATADIR_H
+#define SOTTO_SERVER_DATADIR_H
+
+#include "base/buffer.h"
+#include "base/error.h"
+#include "base/log.h"
+
+enum { PATH_MAX_LEN = 1024 };
+struct datadir {
+    char path[PATH_MAX_LEN];
+    int fd;      /* the directory; -1: not open */
+    int lock_fd; /* -1: not ours */
+};
+
+/* Opens the directory. create: makes it (and only it, not its parents).
+ * Rights of group and others are taken away. Errors: NOT_FOUND, IO; why_out has
+ * a sentence. */
+SOTTO_CHECKED enum sotto_err datadir_open(const char *path, bool create, struct log *log, struct buffer *why_out,
+                                          struct datadir *dir_out);
+/* Takes the lock. CONFLICT: another process has it. */
+SOTTO_CHECKED enum sotto_err datadir_lock(struct datadir *dir, struct buffer *why_out);
+/* Releases and closes; removes nothing. */
+void datadir_close(struct datadir *dir);
+/* path/name; false when it does not fit. */
+SOTTO_CHECKED bool datadir_path(const struct datadir *dir, const char *name, char out[PATH_MAX_LEN + 64]);
+bool datadir_has(const struct datadir *dir, const char *name);
+/* Replaces a small file, atomically. */
+SOTTO_CHECKED enum sotto_err datadir_write(const struct datadir *dir, const char *name, struct slice content);
+/* Reads one of at most `max` bytes into `out`. NOT_FOUND, IO. */
+SOTTO_CHECKED enum sotto_err datadir_read(const struct datadir *dir, const char *name, struct buffer *out);
+void datadir_remove(const struct datadir *dir, const char *name);
+/* Copies a file (0600) and syncs it. */
+SOTTO_CHECKED enum sotto_err file_copy(const char *from, const char *to, struct buffer *why_out);
+/* Syncs a directory, so that names in it survive power loss. */
+SOTTO_CHECKED enum sotto_err directory_sync(const char *path);
+
+#endif
