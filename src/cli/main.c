@@ -1,0 +1,7 @@
+/* sotto: the terminal client. */
+#include "cli/cli.h"
+
+int main(int argc, char **argv)
+{
+    return cli_main(argc, argv);
+}

@@ -1,0 +1,72 @@
+/* User names and ids. What was looked up once is remembered in the local state:
+ * ids never change, and a user name is only trusted for printing. */
+#include "cli/cli_private.h"
+
+static void remember(struct cli *cli, const char *id_text, const char *username)
+{
+    char key[64];
+    (void)snprintf(key, sizeof key, "name:%s", id_text);
+    (void)home_put(cli, key, username);
+}
+
+enum cli_exit people_find(struct cli *cli, const char *username, struct id *user_out)
+{
+    if (id_parse(slice_str(username), user_out) == SOTTO_OK) return CLI_EXIT_OK;
+    char path[1024], id_text[ID_TEXT_LEN + 1];
+    struct buffer b;
+    buffer_init(&b, sizeof path - 1);
+    buffer_append_str(&b, "/api/v1/users?username=");
+    url_escape(&b, slice_str(username));
+    if (b.overflow || strlen(username) > SOTTO_USERNAME_MAX) {
+        buffer_deinit(&b);
+        return cli_fail(cli, CLI_EXIT_FAILED, "\"%.64s\" is not a user name", username);
+    }
+    memcpy(path, b.data, b.len);
+    path[b.len] = '\0';
+    buffer_deinit(&b);
+    struct rest_reply reply;
+    enum cli_exit code = CLI_EXIT_OK;
+    if (session_open(cli)) return CLI_EXIT_FAILED;
+    buffer_clear(&cli->why);
+    if (rest_call(cli->rest, "GET", slice_str(path), (struct slice){0}, &reply, &cli->why) != SOTTO_OK) {
+        buffer_append_byte(&cli->why, 0);
+        code = cli_fail(cli, CLI_EXIT_UNREACHABLE, "%s", (char *)cli->why.data);
+    } else if (slice_is(reply.code, "no_such_user")) {
+        code = cli_fail(cli, CLI_EXIT_FAILED, "there is no user \"%s\" on %s", username, cli->account.server);
+    } else if (reply.status >= 400) {
+        code = session_problem(cli, &reply);
+    } else if (!reply_id(&reply, reply.body, "userId", user_out)) {
+        code = cli_fail(cli, CLI_EXIT_FAILED, "%s gave an answer that does not fit", cli->account.server);
+    } else {
+        id_format(*user_out, id_text);
+        remember(cli, id_text, username);
+    }
+    rest_reply_deinit(&reply);
+    return code;
+}
+
+void people_name(struct cli *cli, struct id user, char out[SOTTO_USERNAME_MAX + 8])
+{
+    char key[64], id_text[ID_TEXT_LEN + 1], path[96];
+    id_format(user, id_text);
+    if (id_eq(user, cli->account.user)) {
+        (void)snprintf(out, SOTTO_USERNAME_MAX + 8, "%s", cli->account.username);
+        return;
+    }
+    (void)snprintf(key, sizeof key, "name:%s", id_text);
+    home_get(cli, key, out, SOTTO_USERNAME_MAX + 8);
+    if (out[0]) return;
+    struct rest_reply reply;
+    (void)snprintf(path, sizeof path, "/api/v1/users/%s", id_text);
+    buffer_clear(&cli->why);
+    if (session_open(cli) == CLI_EXIT_OK &&
+        rest_call(cli->rest, "GET", slice_str(path), (struct slice){0}, &reply, &cli->why) == SOTTO_OK) {
+        struct slice name = reply_text(&reply, reply.body, "username");
+        if (reply.status == 200 && name.len && name.len <= SOTTO_USERNAME_MAX) {
+            (void)snprintf(out, SOTTO_USERNAME_MAX + 8, "%.*s", (int)name.len, (const char *)name.data);
+            remember(cli, id_text, out);
+        }
+        rest_reply_deinit(&reply);
+    }
+    if (!out[0]) (void)snprintf(out, SOTTO_USERNAME_MAX + 8, "%s", id_text);
+}

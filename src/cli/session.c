@@ -1,0 +1,88 @@
+/* Calls to the server with the account's token, and their mistakes in words. */
+#include "cli/cli_private.h"
+
+#include <limits.h>
+#include <stdlib.h>
+
+static const char default_server[] = "http://localhost:8080";
+
+enum cli_exit session_open(struct cli *cli)
+{
+    if (cli->rest) return CLI_EXIT_OK;
+    struct account *a = &cli->account;
+    const char *server = args_get(&cli->args, "server"), *ca = args_get(&cli->args, "ca");
+    if (!server) server = a->server[0] ? a->server : default_server;
+    struct rest_options options = {.token = a->signed_in ? a->token : NULL, .agent = CLI_AGENT};
+    buffer_clear(&cli->why);
+    if (!url_parse(server, &options.url, &cli->why)) {
+        buffer_append_byte(&cli->why, 0);
+        return cli_fail(cli, CLI_EXIT_USAGE, "%s", (char *)cli->why.data);
+    }
+    if (ca) {
+        char full[PATH_MAX];
+        if (!realpath(ca, full) || strlen(full) >= sizeof a->ca_file)
+            return cli_fail(cli, CLI_EXIT_USAGE, "--ca %s: there is no such file", ca);
+        (void)snprintf(a->ca_file, sizeof a->ca_file, "%s", full);
+    }
+    options.ca_file = a->ca_file[0] ? a->ca_file : NULL;
+    /* Kept in its full form, so that it means the same later. */
+    struct buffer url;
+    buffer_init(&url, sizeof a->server - 1);
+    url_write(&options.url, &url);
+    memcpy(a->server, url.data, url.len);
+    a->server[url.len] = '\0';
+    buffer_deinit(&url);
+    if (rest_create(&options, &cli->why, &cli->rest) != SOTTO_OK) {
+        buffer_append_byte(&cli->why, 0);
+        return cli_fail(cli, CLI_EXIT_USAGE, "TLS cannot be set up: %s", (char *)cli->why.data);
+    }
+    return CLI_EXIT_OK;
+}
+
+static const char *advice(struct slice code)
+{
+    static const struct {
+        const char *code, *text;
+    } table[] = {
+        {"registration_closed", " Ask whoever runs the server for an account."},
+        {"bad_invite", " Ask whoever runs the server for an invite, and give it with --invite CODE."},
+        {"username_taken", " Choose another, or \"sotto login\" if it is yours."},
+        {"too_many_devices", " \"sotto devices revoke ID\" on another device makes room."},
+    };
+    for (size_t i = 0; i < sizeof table / sizeof table[0]; i++)
+        if (slice_is(code, table[i].code)) return table[i].text;
+    return "";
+}
+
+enum cli_exit session_problem(struct cli *cli, const struct rest_reply *reply)
+{
+    if (slice_is(reply->code, "bad_token") || slice_is(reply->code, "unauthenticated"))
+        return cli_fail(cli, CLI_EXIT_SIGNED_OUT,
+                        "this device was signed out. \"sotto logout --force\", then \"sotto login %s\".",
+                        cli->account.username[0] ? cli->account.username : "USER");
+    if (reply->code.len == 0)
+        return cli_fail(cli, CLI_EXIT_FAILED, "%s answered with HTTP status %u and nothing that Sotto understands. "
+                        "Is that the address of a Sotto server?", cli->account.server, reply->status);
+    char wait[64] = "";
+    if (reply->retry_after_ms)
+        (void)snprintf(wait, sizeof wait, " Try again in %llu s.",
+                       (unsigned long long)((reply->retry_after_ms + 999) / 1000));
+    return cli_fail(cli, CLI_EXIT_FAILED, "%.*s (%.*s)%s%s", (int)reply->message.len,
+                    (const char *)reply->message.data, (int)reply->code.len, (const char *)reply->code.data,
+                    advice(reply->code), wait);
+}
+
+enum cli_exit session_call(struct cli *cli, const char *method, const char *path, struct slice body,
+                           struct rest_reply *reply_out)
+{
+    *reply_out = (struct rest_reply){0};
+    enum cli_exit code = session_open(cli);
+    if (code) return code;
+    buffer_clear(&cli->why);
+    if (rest_call(cli->rest, method, slice_str(path), body, reply_out, &cli->why) != SOTTO_OK) {
+        buffer_append_byte(&cli->why, 0);
+        return cli_fail(cli, CLI_EXIT_UNREACHABLE, "%s", (char *)cli->why.data);
+    }
+    if (reply_out->status >= 400 || reply_out->status < 200) return session_problem(cli, reply_out);
+    return CLI_EXIT_OK;
+}
