@@ -30,9 +30,28 @@ enum sotto_err message_row_decode(struct id conversation, uint64_t sequence, str
     if (reader.failed || m.state > MESSAGE_EXPIRED) return SOTTO_ERR_CORRUPT;
     struct record record;
     struct slice rest = slice_of(reader.at, (size_t)(reader.end - reader.at));
-    if (record_decode(rest, &record) != SOTTO_OK) return SOTTO_ERR_CORRUPT;
-    if (record.kind != RECORD_MESSAGE || !id_eq(record.conversation, conversation)) return SOTTO_ERR_CORRUPT;
-    m.record = record.message;
+    if (record_decode(rest, &record) != SOTTO_OK || !id_eq(record.conversation, conversation))
+        return SOTTO_ERR_CORRUPT;
+    m.kind = (uint8_t)record.kind;
+    switch (record.kind) {
+    case RECORD_MESSAGE:
+        m.record = record.message;
+        break;
+    case RECORD_CREATE:
+        m.change.create = record.create;
+        m.record.sender = record.create.creator;
+        m.record.ts_ms = record.create.ts_ms;
+        record_hash(&record, m.record.payload_hash);
+        break;
+    case RECORD_MEMBER:
+        m.change.member = record.member;
+        m.record.sender = record.member.actor;
+        m.record.ts_ms = record.member.ts_ms;
+        record_hash(&record, m.record.payload_hash);
+        break;
+    default:
+        return SOTTO_ERR_CORRUPT;
+    }
     *message_out = m;
     return SOTTO_OK;
 }

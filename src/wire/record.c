@@ -280,6 +280,15 @@ void body_hash(enum body_kind kind, struct slice body, uint8_t hash_out[HASH_LEN
     crypto_generichash_final(&state, hash_out, HASH_LEN);
 }
 
+void record_hash(const struct record *r, uint8_t hash_out[HASH_LEN])
+{
+    struct buffer bytes;
+    buffer_init(&bytes, SOTTO_RECORD_MAX);
+    record_encode(r, &bytes);
+    hash(buffer_slice(&bytes), hash_out);
+    buffer_deinit(&bytes);
+}
+
 void chain_next(const uint8_t previous[HASH_LEN], uint64_t sequence, struct id message_id,
                 struct id sender, const uint8_t payload_hash[HASH_LEN], uint8_t chain_out[HASH_LEN])
 {

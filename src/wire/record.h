@@ -124,9 +124,13 @@ bool envelope_find(struct slice body, struct id user, uint8_t device, struct env
 /* BLAKE2b-256 as described above; the body is checked. */
 void body_hash(enum body_kind kind, struct slice body, uint8_t hash_out[HASH_LEN]);
 
+/* BLAKE2b-256 of the encoded record: what stands in the chain for sequenced
+ * records that have no payload (RECORD_CREATE, RECORD_MEMBER). */
+void record_hash(const struct record *r, uint8_t hash_out[HASH_LEN]);
+
 /* The chain: BLAKE2b-256 over previous[32] | u64 sequence | message id |
  * sender id | payloadHash. The first previous value is all zero. Sequenced
- * records without a payload hash their encoded bytes instead. */
+ * records without a payload take record_hash and a zero message id. */
 void chain_next(const uint8_t previous[HASH_LEN], uint64_t sequence, struct id message_id,
                 struct id sender, const uint8_t payload_hash[HASH_LEN], uint8_t chain_out[HASH_LEN]);
 
