@@ -295,7 +295,6 @@ void server_stop(struct server *s)
         datadir_remove(&s->dir, "port");
     }
     admin_close(&s->admin);
-    if (s->directory != NULL) directory_on_change(s->directory, NULL, NULL);
     if (s->gateway != NULL) gateway_destroy(&s->gateway);
     if (s->tls != NULL) tls_unref(&s->tls);
     if (s->engine != NULL) engine_destroy(&s->engine);
