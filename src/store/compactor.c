@@ -1,0 +1,73 @@
+/* A thread that makes deleted rows leave the disk.
+ *
+ * Asked for a family, it flushes all families (so that the write-ahead logs that
+ * still hold the rows become obsolete and are removed) and compacts that one.
+ * Requests that come meanwhile are joined. */
+#include "store/store_rocksdb_private.h"
+
+#include <stdlib.h>
+
+static void compact(struct store_rocksdb *s, unsigned wanted)
+{
+    pthread_rwlock_rdlock(&s->gate);
+    if (s->db != NULL) {
+        rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
+        rocksdb_flushoptions_set_wait(flush, 1);
+        for (int f = 0; f < STORE_FAMILIES; f++) {
+            char *error = NULL;
+            rocksdb_flush_cf(s->db, flush, s->families[f], &error);
+            if (error != NULL) LOG(s->log, LOG_WARN, "store.flush", LOG_S("error", error));
+            free(error);
+        }
+        rocksdb_flushoptions_destroy(flush);
+        for (int f = 0; f < STORE_FAMILIES; f++)
+            if (wanted & 1u << f) rocksdb_compact_range_cf(s->db, s->families[f], NULL, 0, NULL, 0);
+    }
+    pthread_rwlock_unlock(&s->gate);
+}
+
+static void *run(void *arg)
+{
+    struct store_rocksdb *s = arg;
+    pthread_mutex_lock(&s->compactor_lock);
+    for (;;) {
+        while (s->compact_wanted == 0 && !s->compactor_stopping)
+            pthread_cond_wait(&s->compactor_wake, &s->compactor_lock);
+        if (s->compactor_stopping) break;
+        unsigned wanted = s->compact_wanted;
+        s->compact_wanted = 0;
+        pthread_mutex_unlock(&s->compactor_lock);
+        compact(s, wanted);
+        pthread_mutex_lock(&s->compactor_lock);
+    }
+    pthread_mutex_unlock(&s->compactor_lock);
+    return NULL;
+}
+
+void compactor_start(struct store_rocksdb *s)
+{
+    SOTTO_ASSERT(pthread_mutex_init(&s->compactor_lock, NULL) == 0);
+    SOTTO_ASSERT(pthread_cond_init(&s->compactor_wake, NULL) == 0);
+    SOTTO_ASSERT(pthread_create(&s->compactor, NULL, run, s) == 0);
+}
+
+void compactor_stop(struct store_rocksdb *s)
+{
+    pthread_mutex_lock(&s->compactor_lock);
+    s->compactor_stopping = true;
+    pthread_cond_signal(&s->compactor_wake);
+    pthread_mutex_unlock(&s->compactor_lock);
+    if (s->db != NULL) rocksdb_disable_manual_compaction(s->db);
+    pthread_join(s->compactor, NULL);
+    pthread_cond_destroy(&s->compactor_wake);
+    pthread_mutex_destroy(&s->compactor_lock);
+}
+
+void compactor_request(struct store *store, enum store_family f)
+{
+    struct store_rocksdb *s = rocksdb_of(store);
+    pthread_mutex_lock(&s->compactor_lock);
+    s->compact_wanted |= 1u << f;
+    pthread_cond_signal(&s->compactor_wake);
+    pthread_mutex_unlock(&s->compactor_lock);
+}

@@ -1,0 +1,485 @@
+/* The embedded store on RocksDB.
+ *
+ * DESIGN. One column family per key space. Every commit is one write batch, and
+ * RocksDB syncs its write-ahead log before the call returns: that sync is the
+ * `sent` of every message in the batch. Nothing else is ever synced by us.
+ *
+ * RECOVERY. The log is replayed with "tolerate corrupted tail": a record that a
+ * crash cut off at the end of the log was never acknowledged and is dropped;
+ * damage anywhere else is a refusal to open. "Point in time" would open there too,
+ * silently without what follows the damage, which was acknowledged.
+ *
+ * A FULL DISK. Commits are refused while less than the reserve is free, so that
+ * RocksDB itself, whose background work needs room, does not run into the wall.
+ * If it does (another program filled the disk), its error is sticky; the
+ * commit then closes and opens the database again, under a lock that keeps
+ * readers out, and goes on if there is room.
+ *
+ * ERASING. What is deleted stays on disk until compaction rewrites the files.
+ * store_compact asks a thread to flush and compact, so that expired payloads
+ * leave the disk without holding up the writer.
+ *
+ * THREADS. Readers hold `gate` shared for the length of a get or the life of an
+ * iterator; only reopening takes it exclusively.
+ */
+#include "store/store_rocksdb.h"
+
+#include "store/store_rocksdb_private.h"
+
+#include <errno.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include "base/bytes.h"
+
+static const char *const family_names[STORE_FAMILIES] = {"default", "conversation", "message",
+                                                         "dedupe",  "member",       "expiry"};
+static const struct store_ops rocksdb_ops;
+
+/* ---- Options -------------------------------------------------------------- */
+
+static rocksdb_options_t *make_family_options(const struct store_rocksdb *s, enum store_family f)
+{
+    rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_block_based_table_options_t *t = rocksdb_block_based_options_create();
+    rocksdb_block_based_options_set_block_cache(t, s->cache);
+    rocksdb_block_based_options_set_block_size(t, 16 * 1024);
+    rocksdb_block_based_options_set_cache_index_and_filter_blocks(t, 1);
+    rocksdb_block_based_options_set_pin_l0_filter_and_index_blocks_in_cache(t, 1);
+    rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom(10));
+    rocksdb_options_set_block_based_table_factory(o, t);
+    rocksdb_block_based_options_destroy(t);
+    rocksdb_options_set_compression(o, rocksdb_lz4_compression);
+    rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+    rocksdb_options_set_write_buffer_size(o, f == STORE_MESSAGE ? s->write_buffer : s->write_buffer / 4);
+    if (f == STORE_DEDUPE || f == STORE_CONVERSATION) {
+        /* Most lookups are of keys that are not there. */
+        rocksdb_options_set_memtable_whole_key_filtering(o, 1);
+        rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.1);
+    }
+    return o;
+}
+
+static rocksdb_options_t *make_database_options(const struct store_rocksdb *s)
+{
+    rocksdb_options_t *o = rocksdb_options_create();
+    rocksdb_options_set_create_if_missing(o, 1);
+    rocksdb_options_set_create_missing_column_families(o, 1);
+    rocksdb_options_set_paranoid_checks(o, 1);
+    rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
+    rocksdb_options_set_max_total_wal_size(o, 4 * (uint64_t)s->write_buffer);
+    rocksdb_options_set_max_background_jobs(o, 2);
+    rocksdb_options_set_max_open_files(o, 512);
+    rocksdb_options_set_keep_log_file_num(o, 4);
+    rocksdb_options_set_stats_dump_period_sec(o, 0);
+    rocksdb_options_set_info_log_level(o, 2); /* warnings */
+    return o;
+}
+
+/* ---- Opening -------------------------------------------------------------- */
+
+static bool mentions(const char *error, const char *what) { return strstr(error, what) != NULL; }
+
+/* What an error text of RocksDB means to us. */
+static enum sotto_err classify(const char *error)
+{
+    if (mentions(error, "No space left")) return SOTTO_ERR_FULL;
+    if (mentions(error, "While lock file") || mentions(error, "lock hold by")) return SOTTO_ERR_DENIED;
+    if (mentions(error, "Corruption") || mentions(error, "Invalid argument") || mentions(error, "checksum"))
+        return SOTTO_ERR_CORRUPT;
+    if (mentions(error, "No such file") && mentions(error, ".sst")) return SOTTO_ERR_CORRUPT;
+    return SOTTO_ERR_IO;
+}
+
+static void explain(enum sotto_err err, const char *directory, const char *error, struct buffer *why)
+{
+    buffer_clear(why);
+    switch (err) {
+    case SOTTO_ERR_DENIED:
+        buffer_printf(why, "The message store in %s is in use by another process. Stop that one first.", directory);
+        break;
+    case SOTTO_ERR_FULL:
+        buffer_printf(why, "There is no room on the disk of %s. Free some and start again.", directory);
+        break;
+    case SOTTO_ERR_CORRUPT:
+        buffer_printf(why,
+                      "The message store in %s is damaged: %s. Nothing has been changed. Keep a copy of that "
+                      "folder, then put back a backup with `sottod restore`.",
+                      directory, error);
+        break;
+    default:
+        buffer_printf(why, "The message store in %s cannot be opened: %s.", directory, error);
+    }
+}
+
+/* Opens the database and its families. Gate held exclusively, or not shared yet. */
+static enum sotto_err open_database(struct store_rocksdb *s, struct buffer *why)
+{
+    rocksdb_options_t *database = make_database_options(s);
+    rocksdb_options_t *options[STORE_FAMILIES];
+    for (int f = 0; f < STORE_FAMILIES; f++) options[f] = make_family_options(s, (enum store_family)f);
+    char *error = NULL;
+    s->db = rocksdb_open_column_families(database, s->directory, STORE_FAMILIES, family_names,
+                                         (const rocksdb_options_t *const *)options, s->families, &error);
+    for (int f = 0; f < STORE_FAMILIES; f++) rocksdb_options_destroy(options[f]);
+    rocksdb_options_destroy(database);
+    if (error == NULL) return SOTTO_OK;
+    s->db = NULL;
+    enum sotto_err err = classify(error);
+    explain(err, s->directory, error, why);
+    free(error);
+    return err;
+}
+
+static void close_database(struct store_rocksdb *s)
+{
+    if (s->db == NULL) return;
+    for (int f = 0; f < STORE_FAMILIES; f++) rocksdb_column_family_handle_destroy(s->families[f]);
+    rocksdb_close(s->db);
+    s->db = NULL;
+}
+
+/* A new store gets the version of our formats; an old one must have it. */
+static enum sotto_err check_format(struct store_rocksdb *s, struct buffer *why)
+{
+    struct buffer value;
+    buffer_init(&value, 64);
+    uint8_t version[4] = {0, 0, 0, STORE_FORMAT_VERSION};
+    enum sotto_err err = store_get(&s->base, STORE_META, SLICE_LIT("format"), &value);
+    if (err == SOTTO_ERR_NOT_FOUND) {
+        struct store_batch *b = store_batch_create(&s->base);
+        store_put(b, STORE_META, SLICE_LIT("format"), slice_of(version, sizeof(version)));
+        err = store_commit(&s->base, b);
+        store_batch_destroy(&b);
+        if (err != SOTTO_OK) explain(err, s->directory, "the first write failed", why);
+    } else if (err == SOTTO_OK && !slice_eq(buffer_slice(&value), slice_of(version, sizeof(version)))) {
+        buffer_clear(why);
+        buffer_printf(why, "The message store in %s was written by another version of sottod. Use that version, "
+                           "or a newer one.", s->directory);
+        err = SOTTO_ERR_CORRUPT;
+    } else if (err != SOTTO_OK) {
+        explain(err, s->directory, "the format cannot be read", why);
+    }
+    buffer_deinit(&value);
+    return err;
+}
+
+static struct store_rocksdb *make(const struct store_rocksdb_options *options)
+{
+    struct store_rocksdb *s = sotto_zalloc(sizeof(*s));
+    s->base.head.ops = &rocksdb_ops;
+    s->directory = strdup(options->directory);
+    SOTTO_ASSERT(s->directory != NULL);
+    s->write_buffer = options->write_buffer_bytes ? options->write_buffer_bytes : 64u << 20;
+    s->reserve = options->reserve_bytes;
+    s->log = options->log;
+    s->cache = rocksdb_cache_create_lru(options->block_cache_bytes ? options->block_cache_bytes : 64u << 20);
+    s->sync_write = rocksdb_writeoptions_create();
+    rocksdb_writeoptions_set_sync(s->sync_write, 1);
+    s->read = rocksdb_readoptions_create();
+    rocksdb_readoptions_set_total_order_seek(s->read, 1);
+    SOTTO_ASSERT(pthread_rwlock_init(&s->gate, NULL) == 0);
+    compactor_start(s);
+    return s;
+}
+
+enum sotto_err store_rocksdb_open(const struct store_rocksdb_options *options, struct buffer *why_out,
+                                  struct store **store_out)
+{
+    if (mkdir(options->directory, 0700) != 0 && errno != EEXIST) {
+        buffer_clear(why_out);
+        buffer_printf(why_out, "The folder %s cannot be made: %s.", options->directory, strerror(errno));
+        return SOTTO_ERR_IO;
+    }
+    struct store_rocksdb *s = make(options);
+    struct store *store = &s->base;
+    enum sotto_err err = open_database(s, why_out);
+    if (err == SOTTO_OK) err = check_format(s, why_out);
+    if (err != SOTTO_OK) {
+        store_close(&store);
+        return err;
+    }
+    *store_out = store;
+    return SOTTO_OK;
+}
+
+static void rocksdb_store_close(struct store *store)
+{
+    struct store_rocksdb *s = rocksdb_of(store);
+    compactor_stop(s);
+    close_database(s);
+    rocksdb_writeoptions_destroy(s->sync_write);
+    rocksdb_readoptions_destroy(s->read);
+    rocksdb_cache_destroy(s->cache);
+    pthread_rwlock_destroy(&s->gate);
+    free(s->directory);
+    free(s);
+}
+
+/* ---- Reading -------------------------------------------------------------- */
+
+static enum sotto_err rocksdb_store_get(struct store *store, enum store_family f, struct slice key,
+                                        struct buffer *value)
+{
+    struct store_rocksdb *s = rocksdb_of(store);
+    buffer_clear(value);
+    pthread_rwlock_rdlock(&s->gate);
+    if (s->db == NULL) {
+        pthread_rwlock_unlock(&s->gate);
+        return SOTTO_ERR_IO;
+    }
+    char *error = NULL;
+    rocksdb_pinnableslice_t *pinned =
+        rocksdb_get_pinned_cf(s->db, s->read, s->families[f], (const char *)key.data, key.len, &error);
+    enum sotto_err err = SOTTO_OK;
+    if (error != NULL) {
+        err = classify(error);
+        if (err == SOTTO_ERR_FULL) err = SOTTO_ERR_IO;
+        LOG(s->log, LOG_ERROR, "store.get", LOG_S("family", family_names[f]), LOG_S("error", error));
+        free(error);
+    } else if (pinned == NULL) {
+        err = SOTTO_ERR_NOT_FOUND;
+    } else {
+        size_t len;
+        const char *data = rocksdb_pinnableslice_value(pinned, &len);
+        buffer_append(value, data, len);
+        if (value->overflow) err = SOTTO_ERR_CORRUPT;
+    }
+    if (pinned != NULL) rocksdb_pinnableslice_destroy(pinned);
+    pthread_rwlock_unlock(&s->gate);
+    return err;
+}
+
+struct rocksdb_iter {
+    struct store_head head;
+    struct store_rocksdb *store;
+    rocksdb_iterator_t *it; /* NULL: the database is closed after a failure */
+};
+
+static struct store_iter *rocksdb_store_iter_create(struct store *store, enum store_family f)
+{
+    struct store_rocksdb *s = rocksdb_of(store);
+    struct rocksdb_iter *it = sotto_zalloc(sizeof(*it));
+    it->head.ops = &rocksdb_ops;
+    it->store = s;
+    pthread_rwlock_rdlock(&s->gate);
+    if (s->db != NULL) it->it = rocksdb_create_iterator_cf(s->db, s->read, s->families[f]);
+    return (struct store_iter *)it;
+}
+
+static struct rocksdb_iter *iter_of(const struct store_iter *it) { return (struct rocksdb_iter *)(uintptr_t)it; }
+
+static void rocksdb_store_iter_destroy(struct store_iter *iter)
+{
+    struct rocksdb_iter *it = iter_of(iter);
+    if (it->it != NULL) rocksdb_iter_destroy(it->it);
+    pthread_rwlock_unlock(&it->store->gate);
+    free(it);
+}
+
+static void rocksdb_store_iter_seek(struct store_iter *it, struct slice key)
+{
+    if (iter_of(it)->it != NULL) rocksdb_iter_seek(iter_of(it)->it, (const char *)key.data, key.len);
+}
+
+static void rocksdb_store_iter_seek_last(struct store_iter *it, struct slice key)
+{
+    if (iter_of(it)->it != NULL) rocksdb_iter_seek_for_prev(iter_of(it)->it, (const char *)key.data, key.len);
+}
+
+static bool rocksdb_store_iter_valid(const struct store_iter *it)
+{
+    return iter_of(it)->it != NULL && rocksdb_iter_valid(iter_of(it)->it);
+}
+
+static void rocksdb_store_iter_next(struct store_iter *it) { rocksdb_iter_next(iter_of(it)->it); }
+static void rocksdb_store_iter_prev(struct store_iter *it) { rocksdb_iter_prev(iter_of(it)->it); }
+
+static struct slice rocksdb_store_iter_key(const struct store_iter *it)
+{
+    size_t len;
+    const char *data = rocksdb_iter_key(iter_of(it)->it, &len);
+    return slice_of(data, len);
+}
+
+static struct slice rocksdb_store_iter_value(const struct store_iter *it)
+{
+    size_t len;
+    const char *data = rocksdb_iter_value(iter_of(it)->it, &len);
+    return slice_of(data, len);
+}
+
+static enum sotto_err rocksdb_store_iter_error(const struct store_iter *iter)
+{
+    struct rocksdb_iter *it = iter_of(iter);
+    if (it->it == NULL) return SOTTO_ERR_IO;
+    char *error = NULL;
+    rocksdb_iter_get_error(it->it, &error);
+    if (error == NULL) return SOTTO_OK;
+    enum sotto_err err = classify(error);
+    LOG(it->store->log, LOG_ERROR, "store.iterate", LOG_S("error", error));
+    free(error);
+    return err == SOTTO_ERR_CORRUPT ? err : SOTTO_ERR_IO;
+}
+
+/* ---- Writing -------------------------------------------------------------- */
+
+struct rocksdb_batch {
+    struct store_head head;
+    struct store_rocksdb *store;
+    rocksdb_writebatch_t *batch;
+    struct buffer join; /* where two-piece values become one */
+};
+
+static struct rocksdb_batch *batch_of(const struct store_batch *b) { return (struct rocksdb_batch *)(uintptr_t)b; }
+
+static struct store_batch *rocksdb_store_batch_create(struct store *store)
+{
+    struct rocksdb_batch *b = sotto_zalloc(sizeof(*b));
+    b->head.ops = &rocksdb_ops;
+    b->store = rocksdb_of(store);
+    b->batch = rocksdb_writebatch_create();
+    buffer_init(&b->join, 16u << 20);
+    return (struct store_batch *)b;
+}
+
+static void rocksdb_store_batch_destroy(struct store_batch *batch)
+{
+    struct rocksdb_batch *b = batch_of(batch);
+    rocksdb_writebatch_destroy(b->batch);
+    buffer_deinit(&b->join);
+    free(b);
+}
+
+static void rocksdb_store_batch_clear(struct store_batch *b) { rocksdb_writebatch_clear(batch_of(b)->batch); }
+
+static void rocksdb_store_put2(struct store_batch *batch, enum store_family f, struct slice key, struct slice head,
+                               struct slice tail)
+{
+    struct rocksdb_batch *b = batch_of(batch);
+    struct slice value = head;
+    if (tail.len != 0) {
+        buffer_clear(&b->join);
+        buffer_append_slice(&b->join, head);
+        buffer_append_slice(&b->join, tail);
+        SOTTO_ASSERT(!b->join.overflow);
+        value = buffer_slice(&b->join);
+    }
+    rocksdb_writebatch_put_cf(b->batch, b->store->families[f], (const char *)key.data, key.len,
+                              (const char *)value.data, value.len);
+}
+
+static void rocksdb_store_delete(struct store_batch *batch, enum store_family f, struct slice key)
+{
+    struct rocksdb_batch *b = batch_of(batch);
+    rocksdb_writebatch_delete_cf(b->batch, b->store->families[f], (const char *)key.data, key.len);
+}
+
+static void rocksdb_store_delete_range(struct store_batch *batch, enum store_family f, struct slice from,
+                                       struct slice to)
+{
+    struct rocksdb_batch *b = batch_of(batch);
+    rocksdb_writebatch_delete_range_cf(b->batch, b->store->families[f], (const char *)from.data, from.len,
+                                       (const char *)to.data, to.len);
+}
+
+static size_t rocksdb_store_batch_count(const struct store_batch *b)
+{
+    return (size_t)rocksdb_writebatch_count(batch_of(b)->batch);
+}
+
+static bool has_room(const struct store_rocksdb *s)
+{
+    struct statvfs v;
+    if (s->reserve == 0 || statvfs(s->directory, &v) != 0) return true;
+    return (uint64_t)v.f_bavail * v.f_frsize >= s->reserve;
+}
+
+/* After a failed write the database refuses everything until it is opened
+ * again, and only opening it tells whether what was uncertain is there. */
+static void reopen(struct store_rocksdb *s)
+{
+    struct buffer why;
+    buffer_init(&why, 4096);
+    pthread_rwlock_wrlock(&s->gate);
+    close_database(s);
+    enum sotto_err err = open_database(s, &why);
+    pthread_rwlock_unlock(&s->gate);
+    LOG(s->log, err == SOTTO_OK ? LOG_WARN : LOG_ERROR, "store.reopen", LOG_S("result", sotto_err_name(err)),
+        LOG_SLICE("why", buffer_slice(&why)));
+    buffer_deinit(&why);
+    s->failed = err != SOTTO_OK;
+}
+
+static enum sotto_err rocksdb_store_commit(struct store *store, struct store_batch *batch)
+{
+    struct store_rocksdb *s = rocksdb_of(store);
+    if (!has_room(s)) return SOTTO_ERR_FULL;
+    if (s->failed) {
+        /* The batch was made from what was read before: it is refused, and the
+         * writer reads again. */
+        reopen(s);
+        return SOTTO_ERR_IO;
+    }
+    char *error = NULL;
+    rocksdb_write(s->db, s->sync_write, batch_of(batch)->batch, &error);
+    if (error == NULL) return SOTTO_OK;
+    enum sotto_err err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_UNCERTAIN;
+    LOG(s->log, LOG_ERROR, "store.commit", LOG_S("error", error));
+    free(error);
+    reopen(s);
+    return err;
+}
+
+/* ---- Backup --------------------------------------------------------------- */
+
+static enum sotto_err rocksdb_store_backup(struct store *store, const char *directory, struct buffer *why_out)
+{
+    struct store_rocksdb *s = rocksdb_of(store);
+    char *error = NULL;
+    enum sotto_err err = SOTTO_OK;
+    pthread_rwlock_rdlock(&s->gate);
+    if (s->db == NULL) {
+        pthread_rwlock_unlock(&s->gate);
+        buffer_clear(why_out);
+        buffer_append_str(why_out, "The message store is closed after an error; see the log.");
+        return SOTTO_ERR_IO;
+    }
+    rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(s->db, &error);
+    if (error == NULL) rocksdb_checkpoint_create(checkpoint, directory, 0, &error);
+    if (checkpoint != NULL) rocksdb_checkpoint_object_destroy(checkpoint);
+    pthread_rwlock_unlock(&s->gate);
+    if (error != NULL) {
+        err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_IO;
+        buffer_clear(why_out);
+        buffer_printf(why_out, "The backup in %s failed: %s.", directory, error);
+        free(error);
+    }
+    return err;
+}
+
+static const struct store_ops rocksdb_ops = {
+    .get = rocksdb_store_get,
+    .batch_create = rocksdb_store_batch_create,
+    .batch_destroy = rocksdb_store_batch_destroy,
+    .batch_clear = rocksdb_store_batch_clear,
+    .put2 = rocksdb_store_put2,
+    .del = rocksdb_store_delete,
+    .delete_range = rocksdb_store_delete_range,
+    .batch_count = rocksdb_store_batch_count,
+    .commit = rocksdb_store_commit,
+    .iter_create = rocksdb_store_iter_create,
+    .iter_destroy = rocksdb_store_iter_destroy,
+    .iter_seek = rocksdb_store_iter_seek,
+    .iter_seek_last = rocksdb_store_iter_seek_last,
+    .iter_valid = rocksdb_store_iter_valid,
+    .iter_next = rocksdb_store_iter_next,
+    .iter_prev = rocksdb_store_iter_prev,
+    .iter_key = rocksdb_store_iter_key,
+    .iter_value = rocksdb_store_iter_value,
+    .iter_error = rocksdb_store_iter_error,
+    .compact = compactor_request,
+    .backup = rocksdb_store_backup,
+    .close = rocksdb_store_close,
+};

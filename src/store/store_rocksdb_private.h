@@ -1,0 +1,41 @@
+/* Inside the RocksDB backend: the handle, and the thread that compacts. */
+#ifndef SOTTO_STORE_ROCKSDB_PRIVATE_H
+#define SOTTO_STORE_ROCKSDB_PRIVATE_H
+
+#include "store/store_rocksdb.h"
+
+#include <pthread.h>
+#include <rocksdb/c.h>
+
+enum { STORE_FORMAT_VERSION = 1 };
+
+struct store {
+    struct store_head head;
+};
+struct store_rocksdb {
+    struct store base;
+    char *directory;
+    size_t write_buffer;
+    uint64_t reserve;
+    struct log *log;
+    bool failed;                  /* writer only: open again before the next write */
+    rocksdb_t *db;                /* NULL only after a failed reopening */
+    rocksdb_column_family_handle_t *families[STORE_FAMILIES];
+    rocksdb_cache_t *cache;
+    rocksdb_writeoptions_t *sync_write;
+    rocksdb_readoptions_t *read;
+    pthread_rwlock_t gate;
+
+    pthread_t compactor;
+    pthread_mutex_t compactor_lock;
+    pthread_cond_t compactor_wake;
+    unsigned compact_wanted;      /* bit per family */
+    bool compactor_stopping;
+};
+static inline struct store_rocksdb *rocksdb_of(struct store *s) { return (struct store_rocksdb *)s; }
+
+void compactor_start(struct store_rocksdb *s);
+void compactor_stop(struct store_rocksdb *s);
+void compactor_request(struct store *s, enum store_family f);
+
+#endif
