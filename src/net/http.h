@@ -4,7 +4,10 @@
  * SOTTO_HTTP_HEAD_MAX and SOTTO_HTTP_BODY_MAX, at most HTTP_HEADERS_MAX
  * headers; chunked bodies, keep-alive and pipelining are handled. Strict: both
  * Content-Length and Transfer-Encoding, obsolete folding, a missing Host and
- * the like are refused. No I/O. RFC 9110, RFC 9112.
+ * the like are refused. A request target in absolute form loses its scheme and
+ * host; "OPTIONS *" has the path "/". Trailers and chunk extensions are dropped.
+ * Responses need a length or chunks: one that ends with the connection is never
+ * complete. No I/O. RFC 9110, RFC 9112.
  */
 #ifndef SOTTO_NET_HTTP_H
 #define SOTTO_NET_HTTP_H
@@ -23,7 +26,7 @@ struct http_header {
     struct slice value; /* trimmed */
 };
 struct http_message {
-    enum http_method method;
+    enum http_method method; /* requests only */
     unsigned status;      /* responses only */
     struct slice path;    /* raw, before '?'; starts with '/' */
     struct slice query;   /* raw, after '?', may be empty */
@@ -47,7 +50,8 @@ enum http_result {
 struct http_parser *http_parser_create(bool response);
 void http_parser_destroy(struct http_parser **p);
 /* status_out: 400, 413, 414, 431, 501 or 505 with HTTP_BAD. The message is
- * borrowed from the parser until the next call. */
+ * borrowed from the parser until the next call. After a message without
+ * keep_alive everything is swallowed. */
 SOTTO_CHECKED enum http_result http_parser_feed(struct http_parser *p, struct slice in, size_t *used_out,
                                                 const struct http_message **message_out,
                                                 unsigned *status_out);

@@ -5,7 +5,8 @@
  * frames. A message that arrives in one piece and in one frame is unmasked in
  * place and borrowed, never copied; otherwise it is collected in a buffer that
  * exists only meanwhile. Text is checked as UTF-8. Between messages a decoder
- * holds no heap.
+ * holds no heap, once the caller has called until WS_MORE: that call frees what
+ * the message before it borrowed.
  */
 #ifndef SOTTO_NET_WEBSOCKET_H
 #define SOTTO_NET_WEBSOCKET_H
@@ -37,11 +38,13 @@ struct ws_message {
 enum ws_result {
     WS_MORE,     /* everything was used */
     WS_MESSAGE,  /* *used_out bytes were taken; call again with the rest */
-    WS_BAD       /* close with *close_code_out */
+    WS_BAD       /* close with *close_code_out; all later calls swallow their input */
 };
 
 /* server: frames must be masked (and must not be otherwise). deflate: RSV1 is
- * allowed. message_max bounds a message before and after inflating. */
+ * allowed, and ws_decode must be given a ws_deflate. message_max bounds a message
+ * before and after inflating. Errors: SOTTO_ERR_INVALID, message_max is 0 or
+ * above 2 GiB. */
 SOTTO_CHECKED enum sotto_err ws_decoder_create(bool server, bool deflate, size_t message_max,
                                                struct ws_decoder **decoder_out);
 void ws_decoder_destroy(struct ws_decoder **d);
@@ -49,7 +52,8 @@ SOTTO_CHECKED enum ws_result ws_decode(struct ws_decoder *d, struct ws_deflate *
                                        size_t len, size_t *used_out, struct ws_message *message_out,
                                        uint16_t *close_code_out);
 
-/* Appends one unfragmented frame. mask: NULL for the server role, else the
+/* Appends one unfragmented frame, or nothing when the buffer's cap is reached
+ * (`overflow`). mask: NULL for the server role, else the
  * source of masking keys. */
 void ws_write_frame(struct buffer *out, enum ws_opcode opcode, struct slice payload,
                     const struct random_source *mask);
@@ -65,12 +69,16 @@ void ws_write_close(struct buffer *out, uint16_t code, const char *reason, const
 
 /* Server handshake: checks the request (RFC 6455 section 4.2.1) and writes the
  * 101 answer. offer_deflate: accept permessage-deflate when the peer offers it.
- * Errors: SOTTO_ERR_INVALID with *status_out 400 or 426 (the caller answers). */
+ * Errors: SOTTO_ERR_INVALID with *status_out 400 or 426 (the caller answers; with
+ * 426 it adds "Upgrade: websocket" and "Sec-WebSocket-Version: 13"). */
 SOTTO_CHECKED enum sotto_err ws_accept(const struct http_message *request, bool offer_deflate,
                                        struct buffer *out, bool *deflate_out, unsigned *status_out);
 /* Client handshake: writes the request; key_out is kept for ws_connected. */
 void ws_request(struct buffer *out, const char *host, const char *path, bool offer_deflate,
                 const struct random_source *random, char key_out[25]);
+/* Errors:  SOTTO_ERR_DENIED   the server did not switch protocols
+ *          SOTTO_ERR_INVALID  the answer does not fit the request; a client that
+ *                             did not offer deflate must also refuse *deflate_out */
 SOTTO_CHECKED enum sotto_err ws_connected(const struct http_message *response, const char key[25],
                                           bool *deflate_out);
 

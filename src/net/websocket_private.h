@@ -1,0 +1,38 @@
+/* The decoder's layout and what the codec's files share. */
+#ifndef SOTTO_NET_WEBSOCKET_PRIVATE_H
+#define SOTTO_NET_WEBSOCKET_PRIVATE_H
+
+#include "net/websocket.h"
+
+enum { WS_HEADER_MAX = 14, WS_CONTROL_MAX = 125 };
+
+struct ws_decoder {
+    struct buffer *message; /* pieces of a data message; NULL when there are none */
+    struct buffer *handed;  /* what the last result borrowed; freed by the next call */
+    uint8_t *control;       /* pieces of a control frame, WS_CONTROL_MAX bytes */
+    uint64_t frame_len;     /* payload of the current frame */
+    uint32_t message_max;
+    uint32_t frame_at;      /* of frame_len, bytes taken; never past message_max */
+    uint32_t utf8;          /* state of the text so far */
+    uint8_t header[WS_HEADER_MAX];
+    uint8_t header_len;     /* bytes of the header so far */
+    uint8_t opcode : 4;     /* of the data message that is under way, or 0 */
+    bool in_frame : 1;      /* the header is complete */
+    bool server : 1;
+    bool deflate : 1;
+    bool compressed : 1;    /* the message under way */
+    bool finished : 1;      /* a close frame or an error ended everything */
+};
+_Static_assert(sizeof(struct ws_decoder) <= 64, "a decoder costs at most 64 bytes");
+
+/* XORs with the key, beginning at byte `at` of the frame's payload. */
+void ws_mask(uint8_t *data, size_t len, const uint8_t key[4], size_t at);
+/* Header of a final frame; at most WS_HEADER_MAX - 4 bytes (no key). */
+size_t ws_put_header(uint8_t *to, uint8_t first, size_t payload_len, bool masked);
+void ws_write_raw(struct buffer *out, uint8_t first, struct slice payload, const struct random_source *mask);
+
+enum ws_inflate_result { WS_INFLATE_OK, WS_INFLATE_BAD, WS_INFLATE_TOO_BIG };
+/* Appends what `in` (a whole message, without the tail) inflates to. */
+enum ws_inflate_result ws_inflate(struct ws_deflate *d, struct slice in, struct buffer *out);
+
+#endif
