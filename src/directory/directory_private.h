@@ -151,6 +151,11 @@ void auth_init(struct auth_cache *a);
 void auth_deinit(struct auth_cache *a);
 /* Forgets what is known of a user's tokens (NULL: of all). */
 void auth_forget(struct auth_cache *a, const struct id *user);
+/* Copies the entry out, if there is one. stamp_out is set in any case: what is
+ * then read from the database is kept by auth_put only if nothing was forgotten
+ * since. */
+bool auth_find(struct auth_cache *a, struct id user, uint8_t device, struct auth_entry *out, uint64_t *stamp_out);
+void auth_put(struct auth_cache *a, const struct auth_entry *fresh, uint64_t stamp);
 /* A fresh token: its text, and what is stored of it. */
 void token_create(struct directory *d, struct id user, uint8_t device, char text_out[TOKEN_TEXT_MAX],
                   uint8_t hash_out[TOKEN_HASH_LEN]);

@@ -129,8 +129,7 @@ void auth_forget(struct auth_cache *a, const struct id *user)
     pthread_mutex_unlock(&a->mutex);
 }
 
-/* Copies the entry out; also the set's stamp, for auth_put. */
-static bool auth_find(struct auth_cache *a, struct id user, uint8_t device, struct auth_entry *out, uint64_t *stamp_out)
+bool auth_find(struct auth_cache *a, struct id user, uint8_t device, struct auth_entry *out, uint64_t *stamp_out)
 {
     bool found = false;
     size_t s = auth_set_of(user);
@@ -147,7 +146,7 @@ static bool auth_find(struct auth_cache *a, struct id user, uint8_t device, stru
     return found;
 }
 
-static void auth_put(struct auth_cache *a, const struct auth_entry *fresh, uint64_t stamp)
+void auth_put(struct auth_cache *a, const struct auth_entry *fresh, uint64_t stamp)
 {
     size_t s = auth_set_of(fresh->user);
     pthread_mutex_lock(&a->mutex);

@@ -7,13 +7,12 @@
 #include "base/map.h"
 
 #include <pthread.h>
-#include <stdalign.h>
 
 enum { VIEW_SHARDS = 16, VIEW_STAMPS = 64 };
 
 struct view_node;
 struct view_shard {
-    alignas(64) pthread_mutex_t mutex;
+    pthread_mutex_t mutex;
     struct map map;
     struct view_node *newest, *oldest;
     size_t bytes;

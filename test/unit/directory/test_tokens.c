@@ -1,6 +1,8 @@
 /* Tokens: who is let in, for how long, and who hears of a revocation. */
 #include "fixture.h"
 
+#include "directory/directory_private.h"
+
 static void authenticate__accepts_the_token_only_as_given(void **state)
 {
     struct fixture *f = *state;
@@ -77,6 +79,28 @@ static void revoke_device__ends_its_tokens__and_tells(void **state)
     assert_string_equal(resume, "");
     assert_int_equal(authenticate(f->d, one.token), PROBLEM_NONE);
     assert_int_equal(directory_revoke_device(f->d, two.user, 2), PROBLEM_NOT_FOUND);
+}
+
+/* A lookup that read the database before a revocation and ends after it. */
+static void auth_put__after_a_change_since_the_stamp__is_not_kept(void **state)
+{
+    (void)state;
+    struct auth_cache cache = {.uses = 0};
+    auth_init(&cache);
+    struct auth_entry stale = {.user = {{7}}, .device = 3}, found;
+    uint64_t stamp, later;
+    for (int all = 0; all < 2; all++) {
+        assert_false(auth_find(&cache, stale.user, 3, &found, &stamp));
+        auth_forget(&cache, all ? NULL : &stale.user);
+        auth_put(&cache, &stale, stamp);
+        assert_false(auth_find(&cache, stale.user, 3, &found, &later));
+    }
+    auth_put(&cache, &stale, later);
+    assert_true(auth_find(&cache, stale.user, 3, &found, &stamp));
+    assert_false(auth_find(&cache, stale.user, 4, &found, &stamp));
+    auth_forget(&cache, &stale.user);
+    assert_false(auth_find(&cache, stale.user, 3, &found, &stamp));
+    auth_deinit(&cache);
 }
 
 static void resume__holds_until_it_expires__across_a_restart(void **state)
@@ -170,6 +194,7 @@ int main(void)
         FIXTURE_TEST(authenticate_peek__knows_what_was_asked_before__for_an_hour),
         FIXTURE_TEST(authenticate__holds_with_more_devices_than_the_cache_keeps_together),
         FIXTURE_TEST(revoke_device__ends_its_tokens__and_tells),
+        cmocka_unit_test(auth_put__after_a_change_since_the_stamp__is_not_kept),
         FIXTURE_TEST(resume__holds_until_it_expires__across_a_restart),
         FIXTURE_TEST(poll_changes__hears_of_a_revocation_in_another_process),
         FIXTURE_TEST(poll_changes__reads_many_batches__and_outlives_pruning),
