@@ -72,6 +72,8 @@ static enum ws_inflate_result inflate_run(z_stream *z, struct slice in, struct b
             return WS_INFLATE_OK; /* nothing more comes of this input */
         } else if (result != Z_OK) {
             return WS_INFLATE_BAD;
+        } else if (z->avail_in == 0 && z->avail_out != 0) {
+            return WS_INFLATE_OK; /* and data_type tells where; another call would lose it */
         }
     }
 }
