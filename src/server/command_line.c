@@ -92,6 +92,35 @@ static void no_such_command(struct parsing *p, const char *first, const char *se
     buffer_deinit(&group);
 }
 
+/* Whether some command begins with this word. */
+static bool is_first_word(const struct command *commands, const char *word)
+{
+    for (const struct command *c = commands; c->name != NULL; c++) {
+        size_t len = first_word_len(c->name);
+        if (strlen(word) == len && strncmp(c->name, word, len) == 0) return true;
+    }
+    return false;
+}
+
+/* Whether a flag that nobody knows seems to have the next word for its value:
+ * "--prot 81" is one mistake, not two. */
+static bool swallows_next(const struct command *commands, int argc, char *const argv[], int i)
+{
+    return strchr(argv[i], '=') == NULL && i + 1 < argc && !is_flag(argv[i + 1]) &&
+           !is_first_word(commands, argv[i + 1]);
+}
+
+static bool is_any_flag(const struct command *commands, const char *name)
+{
+    if (takes_value(name) || strcmp(name, "help") == 0) return true;
+    for (const struct command *c = commands; c->name != NULL; c++) {
+        for (size_t i = 0; i < COMMAND_FLAGS_MAX && c->flags[i].name != NULL; i++) {
+            if (strcmp(c->flags[i].name, name) == 0) return true;
+        }
+    }
+    return false;
+}
+
 static void locate_command(struct parsing *p, int argc, char *const argv[])
 {
     const char *words[2] = {NULL, NULL};
@@ -104,6 +133,8 @@ static void locate_command(struct parsing *p, int argc, char *const argv[])
             words[count++] = argv[i];
         } else if (strchr(argv[i], '=') == NULL && flag_name(argv[i], name) && takes_value(name)) {
             i++;
+        } else if (flag_name(argv[i], name) && !is_any_flag(p->line->commands, name)) {
+            i += swallows_next(p->line->commands, argc, argv, i);
         }
     }
     if (count == 0) {
@@ -175,7 +206,7 @@ static int take_flag(struct parsing *p, int argc, char *const argv[], int i)
     bool wants_value = own >= 0 ? p->line->command->flags[own].value_name != NULL : takes_value(name);
     if (own < 0 && o == NULL && !is_config) {
         unknown_flag(p, name);
-        return 1;
+        return is_any_flag(p->line->commands, name) || !swallows_next(p->line->commands, argc, argv, i) ? 1 : 2;
     }
     const char *value = "";
     int used = 1;
