@@ -1,0 +1,282 @@
+"""Backup, restore, check, and what is done about damaged data."""
+import base64
+import json
+import pathlib
+import threading
+
+import pytest
+
+from sotto import Problem, Server, sottod, wait_for
+
+
+class Load:
+    """Two people who talk until told to stop; keeps what was acknowledged."""
+
+    def __init__(self, server):
+        self.anna, self.ben = server.register("anna"), server.register("ben")
+        self.sent, self.failed = [], None
+        self.stopping = threading.Event()
+        self.thread = threading.Thread(target=self.run)
+
+    def run(self):
+        try:
+            channel = self.anna.connect()
+            number = 0
+            while not self.stopping.is_set():
+                self.sent.append(channel.send_message(self.ben, f"m{number}", text=f"message {number}"))
+                number += 1
+            channel.close()
+        except Exception as problem:  # told by whoever joins
+            self.failed = problem
+
+    def __enter__(self):
+        self.thread.start()
+        wait_for(lambda: self.failed or len(self.sent) > 20)
+        return self
+
+    def __exit__(self, *_):
+        self.stopping.set()
+        self.thread.join()
+        assert self.failed is None, self.failed
+
+
+def history(device, conversation):
+    messages, since = [], 0
+    while True:
+        page = device.rest("GET", f"/conversations/{conversation}/messages?since={since}&limit=200")
+        messages += page["messages"]
+        if not page["hasMore"]:
+            return messages
+        since = messages[-1]["sequence"]
+
+
+def test_backup__under_load_then_restore_and_check(server, tmp_path):
+    target = tmp_path / "backup"
+    with Load(server) as load:
+        before = len(load.sent)
+        code, out, err = server.run("backup", target)
+        assert code == 0, err
+        assert str(target) in out
+        wait_for(lambda: load.failed or len(load.sent) > before + 50)
+    assert (target / "backup").read_text().startswith("sotto-backup 1\n")
+    assert all(p.lstat().st_mode & 0o077 == 0 for p in target.rglob("*"))
+
+    (tmp_path / "restored").mkdir()
+    second = Server(tmp_path / "restored")
+    code, out, err = second.run("restore", target)
+    assert code == 0, err
+    code, out, err = second.run("check")
+    assert code == 0, out + err
+    assert "no problems" in out
+    with second:
+        anna, ben = second.login("anna"), second.login("ben")
+        conversation = load.sent[0]["conversationId"]
+        messages = history(ben, conversation)
+        # Everything acknowledged before the backup began; dense; a prefix of what was said.
+        assert len(messages) >= before
+        assert [m["messageId"] for m in messages] == [s["messageId"] for s in load.sent[:len(messages)]]
+        assert [m["sequence"] for m in messages] == list(range(1, len(messages) + 1))
+        again = anna.send(ben, "after")
+        assert again["sequence"] == len(messages) + 1
+
+
+def test_backup__server_down(server, tmp_path):
+    anna, ben = server.register("anna"), server.register("ben")
+    anna.send(ben, "m1")
+    server.stop()
+    code, _, err = server.run("backup", tmp_path / "b")
+    assert code == 0, err
+    code, _, err = sottod("restore", tmp_path / "b", "--data-dir", tmp_path / "restored")
+    assert code == 0, err
+    code, out, err = sottod("check", "--data-dir", tmp_path / "restored")
+    assert code == 0 and "1 messages" in out, out + err
+
+
+def test_restore__old_cursors_are_found_out(server, tmp_path):
+    anna, ben = server.register("anna"), server.register("ben")
+    anna.send(ben, "m1")
+    assert server.run("backup", tmp_path / "b")[0] == 0
+    anna.send(ben, "lost with the disk")
+    channel = ben.connect()
+    cursor = channel.expect("sync.done")["cursor"]
+    channel.close()
+    (tmp_path / "restored").mkdir()
+    second = Server(tmp_path / "restored")
+    assert second.run("restore", tmp_path / "b")[0] == 0
+    with second:
+        channel = second.connect(ben, cursor)
+        assert channel.expect("sync.reset")
+        assert channel.expect("sync.snapshot")["conversations"][0]["lastSequence"] == 1
+        channel.close()
+
+
+def test_backup__refuses_a_full_directory(server, tmp_path):
+    (tmp_path / "b").mkdir()
+    (tmp_path / "b" / "precious").write_text("x")
+    code, _, err = server.run("backup", tmp_path / "b")
+    assert code == 1 and "not an empty directory" in err
+    assert (tmp_path / "b" / "precious").read_text() == "x"
+
+
+def test_backup__place_that_cannot_be(server):
+    code, _, err = server.run("backup", "/proc/nowhere")
+    assert code == 1 and "/proc/nowhere" in err
+
+
+def test_backup__configuration_comes_along(make_server, tmp_path):
+    server = make_server(config="server-name = Home\n").start()
+    assert server.run("backup", tmp_path / "b")[0] == 0
+    assert sottod("restore", tmp_path / "b", "--data-dir", tmp_path / "r")[0] == 0
+    assert (tmp_path / "r" / "sottod.conf").read_text() == "server-name = Home\n"
+
+
+def test_restore__only_into_nothing(server, tmp_path):
+    assert server.run("backup", tmp_path / "b")[0] == 0
+    server.stop()
+    code, _, err = server.run("restore", tmp_path / "b")
+    assert code == 1 and "holds data already" in err
+
+
+def test_restore__unfinished_backup(server, tmp_path):
+    assert server.run("backup", tmp_path / "b")[0] == 0
+    (tmp_path / "b" / "backup").unlink()
+    code, _, err = sottod("restore", tmp_path / "b", "--data-dir", tmp_path / "r")
+    assert code == 1 and "not a finished backup" in err
+    assert not (tmp_path / "r" / "directory.db").exists()
+
+
+def test_check__not_while_the_server_runs(server):
+    code, _, err = server.run("check")
+    assert code == 5 and "Stop it first" in err
+
+
+def test_check__clean(server):
+    anna, ben = server.register("anna"), server.register("ben")
+    for i in range(10):
+        anna.send(ben, f"m{i}")
+    server.stop()
+    code, out, err = server.run("check")
+    assert code == 0, out + err
+    assert "1 conversations, 10 messages" in out and "2 users: no problems." in out
+
+
+def fill(server):
+    """Enough that the store has sorted files, then stops it."""
+    anna, ben = server.register("anna"), server.register("ben")
+    channel = anna.connect()
+    for i in range(60):
+        channel.send_message(ben, f"m{i}", text="x" * 8000)
+    channel.close()
+    server.stop()
+    server.start()
+    server.stop()
+
+
+def damage(path, offset_part=0.5, length=64):
+    data = bytearray(path.read_bytes())
+    at = int(len(data) * offset_part)
+    data[at:at + length] = bytes(b ^ 0xFF for b in data[at:at + length])
+    path.write_bytes(data)
+
+
+def test_damage__store_manifest(make_server):
+    server = make_server(store_write_buffer="64KiB").start()
+    fill(server)
+    manifest = sorted(server.data.glob("store/MANIFEST-*"))[-1]
+    damage(manifest, 0.3)
+    code, _, err = server.run("serve", "--port", "0")
+    assert code == 4, err
+    assert "restore" in err.lower() or "backup" in err.lower()
+
+
+def test_damage__store_rows_are_found_by_check(make_server):
+    server = make_server(store_write_buffer="64KiB").start()
+    fill(server)
+    tables = sorted(server.data.glob("store/*.sst"), key=lambda p: p.stat().st_size)
+    assert tables
+    damage(tables[-1])
+    code, out, err = server.run("check")
+    assert code == 4, out + err
+
+
+def test_damage__directory_database(server):
+    server.register("anna")
+    server.stop()
+    database = server.data / "directory.db"
+    for extra in server.data.glob("directory.db-*"):
+        extra.unlink()
+    data = bytearray(database.read_bytes())
+    data[0:100] = b"\0" * 100
+    database.write_bytes(data)
+    code, _, err = server.run("serve", "--port", "0")
+    assert code in (1, 4) and "directory.db" in err
+    assert database.read_bytes() == bytes(data), "a refused start changes nothing"
+
+
+def test_payload__is_in_no_log(server):
+    anna, ben = server.register("anna", password="a-secret-password"), server.register("ben")
+    anna.send(ben, "m1", text="canary-9c1f")
+    channel = ben.connect()
+    server.stop()
+    channel.close()
+    encoded = base64.b64encode(b"canary-9c1f").decode()
+    for secret in ("canary-9c1f", encoded, anna.token, "a-secret-password"):
+        assert secret not in server.log()
+        assert secret not in server.output()
+
+
+def test_operator__people_and_devices(server):
+    code, out, err = server.run("user", "add", "carla", "--password-stdin", stdin="long enough\n")
+    assert code == 0, err
+    first, second = server.login("carla", "long enough"), server.login("carla", "long enough", device="phone")
+    code, out, _ = server.run("device", "list", "carla", "--json")
+    devices = [json.loads(line) for line in out.splitlines()]
+    assert [d["name"] for d in devices] == ["test", "phone"]
+    channel = first.connect()
+    code, out, err = server.run("device", "revoke", "carla", first.device_id)
+    assert code == 0, err
+    assert channel.wait_closed(5) == 4003
+    with pytest.raises(Problem) as refused:
+        first.rest("GET", "/account")
+    assert refused.value.code == "bad_token"
+    assert second.rest("GET", "/account")["username"] == "carla"
+    assert server.run("user", "password", "carla", "--password-stdin", stdin="even longer\n")[0] == 0
+    wait_for(lambda: refused_token(second))
+    channel = server.login("carla", "even longer").connect()
+    assert server.run("user", "remove", "carla", "--yes")[0] == 0
+    assert channel.wait_closed(5) == 4004
+    code, _, err = server.run("user", "remove", "carla", "--yes")
+    assert code == 1 and "There is no user" in err
+
+
+def refused_token(device):
+    try:
+        device.rest("GET", "/account")
+        return False
+    except Problem as problem:
+        return problem.code == "bad_token"
+
+
+def test_operator__invites(make_server):
+    server = make_server(registration="invite").start()
+    code, invite, _ = server.run("invite", "create", "--valid", "2h")
+    assert code == 0
+    server.register("anna", invite=invite.strip())
+    code, invite, _ = server.run("invite", "create")
+    _, out, _ = server.run("invite", "list", "--json")
+    listed = [json.loads(line) for line in out.splitlines()]
+    open_ones = [i for i in listed if not i["used"] and not i["admin"]]
+    assert len(open_ones) == 1 and invite.strip() not in out
+    assert server.run("invite", "revoke", open_ones[0]["inviteId"])[0] == 0
+    with pytest.raises(Problem) as refused:
+        server.register("ben", invite=invite.strip())
+    assert refused.value.code == "bad_invite"
+    assert server.run("invite", "create", "--valid", "soon")[0] == 2
+    code, _, err = server.run("user", "list", "--data-dir", "/nowhere", data_dir=False)
+    assert code == 1 and "--data-dir" in err
+
+
+def test_operator__needs_data(tmp_path):
+    code, _, err = sottod("user", "list", "--data-dir", tmp_path)
+    assert code == 1 and "There is no data in" in err
+    assert not list(pathlib.Path(tmp_path).iterdir())

@@ -1,0 +1,159 @@
+"""Start, first minute, drain, stop, exit codes, rights of files."""
+import re
+import signal
+import socket
+import stat
+import time
+
+import pytest
+
+from sotto import Closed, Problem, Server, sottod, wait_for
+
+
+def test_first_minute__invite_works_once(make_server):
+    server = make_server(registration=None).start()
+    said = wait_for(lambda: "Ctrl-C" in server.output() and server.output())
+    assert f"Listening on http://127.0.0.1:{server.port}" in said
+    line = re.search(r"register NAME --server (\S+) --invite (\S+)", said)
+    assert line and line.group(1) == server.url
+    with pytest.raises(Problem) as refused:
+        server.register("nobody")
+    assert refused.value.code == "bad_invite"
+    server.register("anna", invite=line.group(2))
+    with pytest.raises(Problem) as refused:
+        server.register("ben", invite=line.group(2))
+    assert refused.value.code == "bad_invite"
+    code, out, _ = server.run("user", "list", "--json")
+    assert code == 0 and '"username":"anna"' in out and '"admin":true' in out
+
+
+def test_first_minute__again_after_restart_without_users(make_server):
+    server = make_server(registration=None).start()
+    wait_for(lambda: server.output().count("--invite ") == 1)
+    server.restart()
+    wait_for(lambda: server.output().count("--invite ") == 2)
+    invites = re.findall(r"--invite (\S+)", server.output())
+    assert invites[0] != invites[1]
+    server.register("anna", invite=invites[1])
+    server.restart()
+    wait_for(lambda: server.output().count("Ctrl-C") == 3)
+    assert server.output().count("--invite ") == 2
+
+
+def test_first_minute__invite_is_not_in_the_log(make_server):
+    server = make_server(registration=None).start()
+    invite = re.search(r"--invite (\S+)", wait_for(lambda: "Ctrl-C" in server.output() and server.output())).group(1)
+    server.stop()
+    assert invite not in server.log()
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
+def test_stop__drains_and_exits_0(server, number):
+    device = server.register("anna")
+    channel = device.connect()
+    server.signal(number)
+    assert channel.wait_closed() == 4000
+    assert server.wait() == 0
+    assert not (server.data / "port").exists()
+    assert not (server.data / "admin.sock").exists()
+
+
+def test_stop__what_was_acknowledged_stays(server):
+    anna, ben = server.register("anna"), server.register("ben")
+    sent = [anna.send(ben, f"m{i}") for i in range(20)]
+    server.restart()
+    conversation = sent[0]["conversationId"]
+    page = ben.rest("GET", f"/conversations/{conversation}/messages?since=0&limit=100")
+    assert [m["sequence"] for m in page["messages"]] == list(range(1, 21))
+    assert [m["messageId"] for m in page["messages"]] == [s["messageId"] for s in sent]
+
+
+def test_stop__new_connections_are_refused_while_draining(server):
+    port = server.port
+    assert server.stop() == 0
+    with pytest.raises(ConnectionRefusedError):
+        socket.create_connection(("127.0.0.1", port), 1)
+
+
+def test_stop__second_signal_ends_at_once(make_server):
+    # A request that never ends keeps the drain waiting.
+    server = make_server(drain_timeout="60s", request_timeout="60s").start()
+    s = server.open()
+    s.sendall(b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
+    device = server.register("anna")
+    reader = device.connect()
+    server.signal(signal.SIGTERM)
+    server.wait_for_log("server.drain")
+    time.sleep(0.2)
+    if server.process.poll() is None:
+        server.signal(signal.SIGTERM)
+        assert server.wait(5) == 1
+    else:
+        # Nothing was in flight for the gateway: then the first signal was enough.
+        assert server.wait(5) == 0
+    reader.close()
+
+
+def test_kill__restart_without_ceremony(server):
+    anna, ben = server.register("anna"), server.register("ben")
+    sent = anna.send(ben, "m1")
+    server.kill()
+    assert (server.data / "admin.sock").exists()
+    server.start()
+    assert anna.send(ben, "m1")["messageId"] == sent["messageId"]
+
+
+def test_rights__owner_only(server):
+    anna, ben = server.register("anna"), server.register("ben")
+    anna.send(ben, "m1")
+    assert stat.S_IMODE(server.data.stat().st_mode) == 0o700
+    for path in server.data.rglob("*"):
+        mode = stat.S_IMODE(path.lstat().st_mode)
+        assert mode & 0o077 == 0, f"{path}: {mode:o}"
+
+
+def test_rights__taken_away_from_an_open_directory(make_server):
+    server = make_server()
+    server.data.mkdir(mode=0o755)
+    server.start()
+    assert stat.S_IMODE(server.data.stat().st_mode) == 0o700
+    assert "datadir.rights" in server.log()
+
+
+def test_exit__data_directory_in_use(server):
+    code, _, err = server.run("serve", "--port", "0")
+    assert code == 5
+    assert f"in use by another process, pid {server.process.pid}" in err
+
+
+def test_exit__port_in_use(server, tmp_path):
+    code, _, err = sottod("serve", "--data-dir", tmp_path / "other", "--port", server.port)
+    assert code == 5
+    assert f"Port {server.port} of 127.0.0.1 is in use" in err and "--port" in err
+
+
+def test_exit__address_not_ours(tmp_path):
+    code, _, err = sottod("serve", "--data-dir", tmp_path / "d", "--listen", "192.0.2.1", "--port", 0)
+    assert code == 1
+    assert "192.0.2.1" in err
+
+
+def test_listen__several_addresses(make_server):
+    server = make_server(listen="127.0.0.1, 127.0.0.2").start()
+    for address in ("127.0.0.1", "127.0.0.2"):
+        socket.create_connection((address, server.port), 5).close()
+
+
+def test_pipe__closed_log_is_no_reason_to_die(tmp_path):
+    server = Server(tmp_path, prefix=["/bin/sh", "-c", 'exec "$@" 2>/dev/full', "sh"])
+    with server:
+        assert server.http("GET", "/healthz")[0] == 200
+
+
+def test_closed__reader_sees_no_data_after_drain(server):
+    device = server.register("anna")
+    channel = device.connect()
+    assert server.stop() == 0
+    with pytest.raises((Closed, ConnectionError)):
+        while True:
+            channel.read()
