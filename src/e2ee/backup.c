@@ -10,6 +10,7 @@
 
 #include <string.h>
 
+#include "e2ee/codec.h"
 #include "e2ee/crypto.h"
 
 enum {
@@ -24,11 +25,6 @@ enum {
 };
 static const uint8_t magic[8] = "SOTTOBAK";
 static const char label[] = "Sotto backup v1";
-
-static void put_u32(uint8_t *out, uint32_t value)
-{
-    for (int i = 0; i < 4; i++) out[i] = (uint8_t)(value >> (24 - 8 * i));
-}
 
 static uint32_t get_u32(const uint8_t *in)
 {
@@ -58,8 +54,8 @@ static enum e2ee_err header_begin(const struct e2ee_env *env, enum e2ee_backup_k
     memcpy(header, magic, sizeof(magic));
     header[VERSION_AT] = BACKUP_VERSION;
     header[KIND_AT] = (uint8_t)kind;
-    put_u32(header + MEMORY_AT, memory_kib);
-    put_u32(header + PASSES_AT, passes);
+    store_be32(header + MEMORY_AT, memory_kib);
+    store_be32(header + PASSES_AT, passes);
     return env_random(env, header + SALT_AT, PASSWORD_SALT_LEN) ? E2EE_OK : E2EE_ERR_RANDOM;
 }
 
@@ -186,7 +182,7 @@ enum e2ee_err e2ee_backup_open_passphrase(const uint8_t *header, size_t header_l
 static void chunk_nonce(uint64_t index, bool last, uint8_t nonce[AEAD_NONCE_LEN])
 {
     memset(nonce, 0, AEAD_NONCE_LEN);
-    for (int i = 0; i < 8; i++) nonce[15 + i] = (uint8_t)(index >> (56 - 8 * i));
+    store_be64(nonce + 15, index);
     nonce[23] = last ? 1 : 0;
 }
 

@@ -7,9 +7,9 @@
  */
 #include "e2ee/media.h"
 
-#include <assert.h>
 #include <string.h>
 
+#include "e2ee/codec.h"
 #include "e2ee/crypto.h"
 #include "e2ee/hash_fast.h"
 
@@ -41,11 +41,6 @@ struct e2ee_media_reader {
     uint8_t digest[32];
     bool have_hashes;
 };
-
-static void put_u64(uint8_t *out, uint64_t value)
-{
-    for (int i = 0; i < 8; i++) out[i] = (uint8_t)(value >> (56 - 8 * i));
-}
 
 static uint64_t get_u64(const uint8_t *in)
 {
@@ -128,7 +123,7 @@ static enum e2ee_err media_keys_init(const struct e2ee_env *env, uint64_t size,
     media->hashes = env_alloc(env, media->hashes_size);
     if (media->hashes == NULL) return E2EE_ERR_MEMORY;
     memcpy(media->hashes, label, LABEL_LEN);
-    put_u64(media->hashes + LABEL_LEN, size);
+    store_be64(media->hashes + LABEL_LEN, size);
     return E2EE_OK;
 }
 
@@ -141,10 +136,10 @@ static void chunk_context(const struct media_keys *media, uint32_t index,
                           uint8_t nonce[AEAD_NONCE_LEN], uint8_t extra[EXTRA_LEN])
 {
     memset(nonce, 0, AEAD_NONCE_LEN);
-    put_u64(nonce + AEAD_NONCE_LEN - 8, index);
+    store_be64(nonce + AEAD_NONCE_LEN - 8, index);
     memcpy(extra, label, LABEL_LEN);
-    put_u64(extra + LABEL_LEN, media->layout.size);
-    put_u64(extra + LABEL_LEN + 8, index);
+    store_be64(extra + LABEL_LEN, media->layout.size);
+    store_be64(extra + LABEL_LEN + 8, index);
     extra[EXTRA_LEN - 1] = index + 1 == media->layout.chunks;
 }
 
@@ -203,7 +198,7 @@ enum e2ee_err e2ee_media_writer_finish(struct e2ee_media_writer *writer,
     if (writer->next != media->layout.chunks) return E2EE_ERR_ARGUMENT;
     descriptor_out[0] = MEDIA_VERSION;
     memcpy(descriptor_out + 1, media->key.bytes, 32);
-    put_u64(descriptor_out + 33, media->layout.size);
+    store_be64(descriptor_out + 33, media->layout.size);
     hash_fast_sha256(media->fast_hash, media->hashes, media->hashes_size, descriptor_out + 41);
     *hashes_out = media_hash(media, 0);
     *hashes_len_out = media->hashes_size - DIGEST_PREFIX_LEN;

@@ -177,7 +177,7 @@ export function sealLink(core, env, url, { uuid, identityPrivate, recoveryKey, m
     identityPrivate, recoveryKey ?? 0, slice(more), BYTES)[0];
 }
 export function openLink(core, env, link, envelope) {
-  const [secrets, more] = core.call('sotto_link_open', env, link, slice(envelope), out(83), BYTES);
+  const [secrets, more] = core.call('sotto_link_open', env, link, slice(envelope), out(82), BYTES);
   return {
     serviceId: secrets.slice(0, 17),
     identityPrivate: secrets.slice(17, 49),

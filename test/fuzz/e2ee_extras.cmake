@@ -1,0 +1,6 @@
+foreach(name e2ee_media e2ee_backup e2ee_link)
+  sotto_fuzzer(${name} LINK sotto_e2ee)
+  if(TARGET fuzz_${name})
+    target_include_directories(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR}/test)
+  endif()
+endforeach()
