@@ -119,6 +119,9 @@ enum sotto_err backup_restore(const char *source, const struct datadir *datadir,
         datadir_path(datadir, "sottod.conf", to)) {
         err = file_copy(from, to, why_out);
     }
+    /* Leftovers of another database would be read as part of this one. */
+    datadir_remove(datadir, "directory.db-wal");
+    datadir_remove(datadir, "directory.db-shm");
     /* Last: a data directory without it is not taken for a whole one. */
     if (err == SOTTO_OK && datadir_path(&backup, "directory.db", from) && datadir_path(datadir, "directory.db", to)) {
         err = file_copy(from, to, why_out);

@@ -325,3 +325,31 @@ void command_line_settings(struct buffer *out)
     }
     config_deinit(&defaults);
 }
+
+static void markdown_row(const struct option *o, const struct config *defaults, struct buffer *out)
+{
+    struct buffer value;
+    buffer_init(&value, OPTION_TEXT_MAX);
+    option_format(o, defaults, &value);
+    buffer_printf(out, "| `%s` | ", o->key);
+    if (value.len > 0) buffer_printf(out, "`%.*s`", (int)value.len, (const char *)value.data);
+    buffer_printf(out, " | %s | %s |\n", o->reloads ? "yes" : "", o->help);
+    buffer_deinit(&value);
+}
+
+void command_line_settings_markdown(struct buffer *out)
+{
+    struct config defaults;
+    config_init(&defaults);
+    const char *group = "";
+    for (size_t i = 0; i < option_table_count; i++) {
+        const struct option *o = &option_table[i];
+        if (strcmp(group, o->group) != 0) {
+            buffer_printf(out, "%s### %s\n\n| setting | default | SIGHUP | what |\n| --- | --- | --- | --- |\n",
+                          i == 0 ? "" : "\n", o->group);
+        }
+        group = o->group;
+        markdown_row(o, &defaults, out);
+    }
+    config_deinit(&defaults);
+}

@@ -48,5 +48,7 @@ void command_line_overview(const struct command *commands, struct buffer *out);
 void command_line_explain(const struct command *command, struct buffer *out);
 /* Every setting: flag, default, meaning. */
 void command_line_settings(struct buffer *out);
+/* The same as tables for docs/operations.md. */
+void command_line_settings_markdown(struct buffer *out);
 
 #endif

@@ -68,9 +68,9 @@ enum exit_code command_help(const struct command_line *line)
 
 enum exit_code command_help_settings(const struct command_line *line)
 {
-    (void)line;
     struct buffer text;
     buffer_init(&text, 64 * 1024);
-    command_line_settings(&text);
+    if (command_line_flag(line, "markdown") != NULL) command_line_settings_markdown(&text);
+    else command_line_settings(&text);
     return print(&text);
 }

@@ -31,7 +31,8 @@ static const struct command commands[] = {
     {"check", "", 0, "Checks all stored data; the server must be stopped.", {{0}}, command_check},
     {"version", "", 0, "Prints the version.", {{0}}, command_version},
     {"help", "", 0, "Prints this overview.", {{0}}, command_help},
-    {"help settings", "", 0, "Lists the settings with their defaults.", {{0}}, command_help_settings},
+    {"help settings", "", 0, "Lists the settings with their defaults.",
+     {{"markdown", NULL, "as the tables of docs/operations.md"}}, command_help_settings},
     {0},
 };
 

@@ -148,12 +148,12 @@ static enum sotto_err check_port_free(const char *host, uint16_t port, struct bu
 {
     struct addrinfo hints = {.ai_flags = AI_NUMERICHOST | AI_PASSIVE, .ai_socktype = SOCK_STREAM}, *found;
     char service[8];
-    int one = 1;
+    int one = 1, off = 0;
     snprintf(service, sizeof(service), "%u", (unsigned)port);
     if (port == 0 || getaddrinfo(host, service, &hints, &found) != 0) return SOTTO_OK; /* the listener will say */
     enum sotto_err err = SOTTO_OK;
     int fd = socket(found->ai_family, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    if (fd >= 0 && found->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &one, sizeof(one));
+    if (fd >= 0 && found->ai_family == AF_INET6) setsockopt(fd, IPPROTO_IPV6, IPV6_V6ONLY, &off, sizeof(off));
     if (fd >= 0 && setsockopt(fd, SOL_SOCKET, SO_REUSEADDR, &one, sizeof(one)) == 0 &&
         bind(fd, found->ai_addr, found->ai_addrlen) != 0 && errno == EADDRINUSE) {
         buffer_printf(why, "Port %u of %s is in use by another process. Stop that one, or choose another port with --port.",
@@ -165,23 +165,33 @@ static enum sotto_err check_port_free(const char *host, uint16_t port, struct bu
     return err;
 }
 
+/* Takes the next address of the comma-separated list; false at its end. */
+static bool next_address(const char **list, char out[256])
+{
+    while (**list != '\0') {
+        size_t len = strcspn(*list, ",");
+        struct slice host = value_trim(slice_of(*list, len));
+        *list += (*list)[len] == ',' ? len + 1 : len;
+        if (host.len == 0) continue;
+        snprintf(out, 256, "%.*s", (int)host.len, (const char *)host.data);
+        return true;
+    }
+    return false;
+}
+
 static enum sotto_err listen_all(struct server *s, struct buffer *why)
 {
     const struct config *c = &s->loaded.config;
     uint16_t port = (uint16_t)c->port;
-    for (const char *at = c->listen; *at != '\0';) {
-        size_t len = strcspn(at, ",");
-        struct slice host = value_trim(slice_of(at, len));
-        char name[256];
-        at += at[len] == ',' ? len + 1 : len;
-        if (host.len == 0) continue;
-        snprintf(name, sizeof(name), "%.*s", (int)host.len, (const char *)host.data);
-        enum sotto_err err = check_port_free(name, port, why);
-        if (err == SOTTO_OK) err = gateway_listen(s->gateway, name, port, s->tls, why);
-        if (err != SOTTO_OK) return err;
-        if (port == 0) port = gateway_port(s->gateway); /* the same one on every address */
+    char host[256];
+    enum sotto_err err = SOTTO_OK;
+    /* All first: our own listeners would be in the way. */
+    for (const char *at = c->listen; err == SOTTO_OK && next_address(&at, host);) err = check_port_free(host, port, why);
+    for (const char *at = c->listen; err == SOTTO_OK && next_address(&at, host);) {
+        err = gateway_listen(s->gateway, host, port, s->tls, why);
+        if (err == SOTTO_OK && port == 0) port = gateway_port(s->gateway); /* the same one on every address */
     }
-    return SOTTO_OK;
+    return err;
 }
 
 static enum sotto_err create_gateway(struct server *s, struct buffer *why)
