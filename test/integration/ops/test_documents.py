@@ -1,0 +1,36 @@
+"""What the pages say is what the program does."""
+import pathlib
+import re
+import subprocess
+
+from sotto import BIN, sottod
+
+ROOT = pathlib.Path(__file__).resolve().parents[3]
+
+
+def test_operations__settings_are_those_of_the_program():
+    done = subprocess.run([ROOT / "tools" / "update-settings-reference", "--check", BIN / "sottod"],
+                          capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_operations__names_every_command():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    _, overview, _ = sottod("help")
+    for line in overview.splitlines():
+        found = re.match(r"  ([a-z]+)(?: ([a-z]+))?", line)
+        if found:
+            for word in filter(None, found.groups()):
+                assert word in page, line
+
+
+def test_operations__file_in_deploy_is_right():
+    code, _, err = sottod("config", "show", "--config", ROOT / "deploy" / "sottod.conf")
+    assert code == 0, err
+
+
+def test_operations__exit_codes():
+    page = (ROOT / "docs" / "operations.md").read_text()
+    header = (ROOT / "src" / "server" / "exit_codes.h").read_text()
+    for number in re.findall(r"EXIT_CODE_\w+ = (\d+)", header):
+        assert f"| {number} |" in page
