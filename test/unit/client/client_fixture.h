@@ -1,0 +1,421 @@
+/* A client engine with a store in memory and a scripted server beside it. */
+#ifndef SOTTO_TEST_CLIENT_FIXTURE_H
+#define SOTTO_TEST_CLIENT_FIXTURE_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+
+#include <cmocka.h>
+
+#include "base/text.h"
+#include "client/client_private.h"
+
+enum { FAKE_MARKS_MAX = 64, FAKE_QUEUE_MAX = 64 };
+
+/* The store port over arrays; a transaction works on a copy. */
+struct fake_queued {
+    struct client_queued item;
+    uint8_t bytes[512];
+};
+struct fake_state {
+    struct client_mark marks[FAKE_MARKS_MAX];
+    size_t marks_count;
+    struct fake_queued queue[FAKE_QUEUE_MAX];
+    size_t queue_count;
+    char cursor[128];
+    uint64_t order;
+};
+struct fake_store {
+    struct fake_state committed, working;
+    bool open;
+    int fail_after; /* operations until one fails; negative: never */
+    size_t commits;
+    struct client_store port;
+};
+
+static inline struct fake_state *fake_now(struct fake_store *s)
+{
+    return s->open ? &s->working : &s->committed;
+}
+
+static inline bool fake_fails(struct fake_store *s)
+{
+    return s->fail_after >= 0 && s->fail_after-- == 0;
+}
+
+static inline enum sotto_err fake_begin(void *ctx)
+{
+    struct fake_store *s = ctx;
+    assert_false(s->open);
+    if (fake_fails(s)) return SOTTO_ERR_IO;
+    s->working = s->committed;
+    /* Slices point into the item itself: make them point into the copy. */
+    for (size_t i = 0; i < s->working.queue_count; i++) {
+        struct fake_queued *q = &s->working.queue[i];
+        q->item.client_msg_id.data = q->bytes;
+        q->item.type.data = q->bytes + q->item.client_msg_id.len;
+        q->item.payload.data = q->item.type.data + q->item.type.len;
+    }
+    s->open = true;
+    return SOTTO_OK;
+}
+
+static inline void fake_take(struct fake_store *s)
+{
+    s->committed = s->working;
+    for (size_t i = 0; i < s->committed.queue_count; i++) {
+        struct fake_queued *q = &s->committed.queue[i];
+        q->item.client_msg_id.data = q->bytes;
+        q->item.type.data = q->bytes + q->item.client_msg_id.len;
+        q->item.payload.data = q->item.type.data + q->item.type.len;
+    }
+}
+
+static inline enum sotto_err fake_commit(void *ctx)
+{
+    struct fake_store *s = ctx;
+    assert_true(s->open);
+    if (fake_fails(s)) return SOTTO_ERR_IO;
+    fake_take(s);
+    s->open = false;
+    s->commits++;
+    return SOTTO_OK;
+}
+
+static inline void fake_rollback(void *ctx)
+{
+    ((struct fake_store *)ctx)->open = false;
+}
+
+static inline enum sotto_err fake_load_marks(void *ctx, bool (*each)(void *arg, const struct client_mark *m), void *arg)
+{
+    struct fake_state *f = fake_now(ctx);
+    if (fake_fails(ctx)) return SOTTO_ERR_IO;
+    for (size_t i = 0; i < f->marks_count; i++)
+        if (!each(arg, &f->marks[i])) return SOTTO_ERR_FULL;
+    return SOTTO_OK;
+}
+
+static inline enum sotto_err fake_load_queued(void *ctx, bool (*each)(void *arg, const struct client_queued *q), void *arg)
+{
+    struct fake_state *f = fake_now(ctx);
+    if (fake_fails(ctx)) return SOTTO_ERR_IO;
+    for (size_t i = 0; i < f->queue_count; i++)
+        if (!each(arg, &f->queue[i].item)) return SOTTO_ERR_FULL;
+    return SOTTO_OK;
+}
+
+static inline enum sotto_err fake_load_cursor(void *ctx, bool (*each)(void *arg, struct slice cursor), void *arg)
+{
+    if (fake_fails(ctx)) return SOTTO_ERR_IO;
+    return each(arg, slice_str(fake_now(ctx)->cursor)) ? SOTTO_OK : SOTTO_ERR_FULL;
+}
+
+static inline enum sotto_err fake_save_cursor(void *ctx, struct slice cursor)
+{
+    struct fake_state *f = fake_now(ctx);
+    assert_true(((struct fake_store *)ctx)->open);
+    if (fake_fails(ctx)) return SOTTO_ERR_IO;
+    assert_true(cursor.len < sizeof f->cursor);
+    if (cursor.len) memcpy(f->cursor, cursor.data, cursor.len);
+    f->cursor[cursor.len] = '\0';
+    return SOTTO_OK;
+}
+
+static inline enum sotto_err fake_save_mark(void *ctx, const struct client_mark *m)
+{
+    struct fake_state *f = fake_now(ctx);
+    assert_true(((struct fake_store *)ctx)->open);
+    if (fake_fails(ctx)) return SOTTO_ERR_IO;
+    size_t i = 0;
+    while (i < f->marks_count && !id_eq(f->marks[i].conversation, m->conversation)) i++;
+    assert_true(i < FAKE_MARKS_MAX);
+    if (i == f->marks_count) f->marks_count++;
+    f->marks[i] = *m;
+    return SOTTO_OK;
+}
+
+static inline enum sotto_err fake_put_queued(void *ctx, const struct client_queued *q)
+{
+    struct fake_state *f = fake_now(ctx);
+    assert_true(((struct fake_store *)ctx)->open);
+    if (fake_fails(ctx)) return SOTTO_ERR_IO;
+    assert_true(f->queue_count < FAKE_QUEUE_MAX);
+    struct fake_queued *e = &f->queue[f->queue_count++];
+    uint8_t *at = e->bytes;
+    e->item = *q;
+    e->item.order = ++f->order;
+    struct slice *parts[] = {&e->item.client_msg_id, &e->item.type, &e->item.payload};
+    for (size_t i = 0; i < 3; i++) {
+        assert_true(at + parts[i]->len <= e->bytes + sizeof e->bytes);
+        memcpy(at, parts[i]->data, parts[i]->len);
+        parts[i]->data = at;
+        at += parts[i]->len;
+    }
+    return SOTTO_OK;
+}
+
+static inline enum sotto_err fake_remove_queued(void *ctx, struct slice id)
+{
+    struct fake_state *f = fake_now(ctx);
+    assert_true(((struct fake_store *)ctx)->open);
+    if (fake_fails(ctx)) return SOTTO_ERR_IO;
+    for (size_t i = 0; i < f->queue_count; i++) {
+        if (!slice_eq(f->queue[i].item.client_msg_id, id)) continue;
+        f->queue_count--;
+        for (size_t j = i; j < f->queue_count; j++) {
+            f->queue[j] = f->queue[j + 1];
+            f->queue[j].item.client_msg_id.data = f->queue[j].bytes;
+            f->queue[j].item.type.data = f->queue[j].bytes + f->queue[j].item.client_msg_id.len;
+            f->queue[j].item.payload.data = f->queue[j].item.type.data + f->queue[j].item.type.len;
+        }
+        return SOTTO_OK;
+    }
+    return SOTTO_OK;
+}
+
+/* Memory that fails at the k-th allocation. */
+struct fake_memory {
+    struct client_memory port;
+    int fail_after; /* negative: never */
+    bool failed;
+};
+
+static inline void *fake_resize(void *ctx, void *old, size_t size)
+{
+    struct fake_memory *m = ctx;
+    if (size == 0) {
+        free(old);
+        return NULL;
+    }
+    if (m->fail_after >= 0 && m->fail_after-- == 0) {
+        m->failed = true;
+        return NULL;
+    }
+    return realloc(old, size);
+}
+
+/* A conversation as the server has it. */
+struct script {
+    struct id conversation, peer;
+    uint64_t sequence;
+    uint8_t chain[HASH_LEN];
+};
+
+struct fixture {
+    struct fake_store store;
+    struct fake_memory memory;
+    struct random_seeded random;
+    struct client *client;
+    struct id user;
+    uint64_t now_ms;
+    struct buffer frames;   /* what the client sent, one per line */
+    struct buffer events;   /* names of events, space after each */
+    struct client_event last; /* of the last event; its slices are gone */
+    char last_text[256];
+    bool connected;
+    unsigned disconnect_code;
+    size_t messages;
+    uint64_t last_sequence;
+};
+
+static inline const char *event_name(const struct client_event *e)
+{
+    static const char *const phases[] = {"idle", "connecting", "greeting", "syncing", "live", "waiting", "ended"};
+    switch (e->kind) {
+    case CLIENT_EVENT_PHASE: return phases[e->phase];
+    case CLIENT_EVENT_MESSAGE: return "message";
+    case CLIENT_EVENT_SENT: return "sent";
+    case CLIENT_EVENT_FAILED: return "failed";
+    case CLIENT_EVENT_DELIVERED: return "delivered";
+    case CLIENT_EVENT_READ: return "read";
+    case CLIENT_EVENT_EXPIRED: return "expired";
+    case CLIENT_EVENT_CONVERSATION: return "conversation";
+    case CLIENT_EVENT_TYPING: return "typing";
+    case CLIENT_EVENT_PRESENCE: return "presence";
+    case CLIENT_EVENT_CAUGHT_UP: return "caught-up";
+    case CLIENT_EVENT_HOLE: return "hole";
+    case CLIENT_EVENT_BROKEN_CHAIN: return "broken-chain";
+    case CLIENT_EVENT_DEVICES: return "devices";
+    case CLIENT_EVENT_PREKEYS_LOW: return "prekeys-low";
+    case CLIENT_EVENT_FLOW: return "flow";
+    case CLIENT_EVENT_PROBLEM: return "problem";
+    }
+    return "?";
+}
+
+/* Takes all outputs. */
+static inline void drain(struct fixture *f)
+{
+    const struct client_output *o;
+    while ((o = client_poll(f->client))) {
+        switch (o->kind) {
+        case CLIENT_OUT_CONNECT: f->connected = true; break;
+        case CLIENT_OUT_DISCONNECT:
+            f->connected = false;
+            f->disconnect_code = o->close_code;
+            break;
+        case CLIENT_OUT_FRAME:
+            buffer_append_slice(&f->frames, o->frame);
+            buffer_append_byte(&f->frames, '\n');
+            break;
+        case CLIENT_OUT_EVENT:
+            buffer_append_str(&f->events, event_name(&o->event));
+            buffer_append_byte(&f->events, ' ');
+            f->last = o->event;
+            if (o->event.kind == CLIENT_EVENT_MESSAGE) {
+                f->messages++;
+                f->last_sequence = o->event.sequence;
+                size_t len = o->event.message.payload.len < 255 ? o->event.message.payload.len : 255;
+                memcpy(f->last_text, o->event.message.payload.data, len);
+                f->last_text[len] = '\0';
+            }
+            break;
+        }
+    }
+}
+
+static inline bool saw(struct buffer *b, const char *text)
+{
+    bool found = b->len && memmem(b->data, b->len, text, strlen(text));
+    return found;
+}
+
+static inline void forget(struct fixture *f)
+{
+    buffer_clear(&f->frames);
+    buffer_clear(&f->events);
+}
+
+static inline void feed(struct fixture *f, const char *text)
+{
+    client_frame(f->client, slice_str(text), f->now_ms);
+    drain(f);
+}
+
+static inline void pass_time(struct fixture *f, uint64_t ms)
+{
+    f->now_ms += ms;
+    client_tick(f->client, f->now_ms);
+    drain(f);
+}
+
+static inline enum sotto_err make_client(struct fixture *f)
+{
+    struct client_options options = {.token = SLICE_LIT("sot_token"), .user = f->user, .agent = SLICE_LIT("test/1"),
+                                     .store = &f->store.port, .random = &f->random.source,
+                                     .memory = &f->memory.port};
+    return client_create(&options, &f->client);
+}
+
+static inline int fixture_setup(void **state)
+{
+    struct fixture *f = calloc(1, sizeof *f);
+    if (!f) return -1;
+    f->store.fail_after = f->memory.fail_after = -1;
+    f->store.port = (struct client_store){fake_begin, fake_commit, fake_rollback, fake_load_marks, fake_load_queued,
+                                          fake_load_cursor, fake_save_cursor, fake_save_mark, fake_put_queued,
+                                          fake_remove_queued, &f->store};
+    f->memory.port = (struct client_memory){fake_resize, &f->memory};
+    random_seeded_init(&f->random, 7);
+    memset(f->user.bytes, 0xaa, ID_LEN);
+    buffer_init(&f->frames, 1 << 20);
+    buffer_init(&f->events, 1 << 20);
+    f->now_ms = 1000;
+    *state = f;
+    return make_client(f) == SOTTO_OK ? 0 : -1;
+}
+
+static inline int fixture_teardown(void **state)
+{
+    struct fixture *f = *state;
+    client_destroy(&f->client);
+    buffer_deinit(&f->frames);
+    buffer_deinit(&f->events);
+    free(f);
+    return 0;
+}
+
+static inline void script_init(struct script *s, const struct fixture *f, uint8_t peer)
+{
+    *s = (struct script){0};
+    memset(s->peer.bytes, peer, ID_LEN);
+    s->conversation = id_direct_conversation(f->user, s->peer);
+}
+
+static inline void put_hash(struct buffer *b, const char *name, const uint8_t hash[HASH_LEN])
+{
+    buffer_printf(b, ",\"%s\":\"", name);
+    buffer_append_base64(b, slice_of(hash, HASH_LEN));
+    buffer_append_str(b, "\"");
+}
+
+/* The next message of the conversation as the server would send it, appended to
+ * `out`. own: 0 from the peer, else from that device of ours. */
+static inline void script_message(struct script *s, const struct fixture *f, const char *text, unsigned own,
+                           const char *client_msg_id, const char *cursor, struct buffer *out)
+{
+    struct id message = {{0}}, sender = own ? f->user : s->peer;
+    uint8_t hash[HASH_LEN];
+    s->sequence++;
+    message.bytes[0] = s->peer.bytes[0];
+    message.bytes[15] = (uint8_t)s->sequence;
+    body_hash(BODY_PAYLOAD, slice_str(text), hash);
+    chain_next(s->chain, s->sequence, message, sender, hash, s->chain);
+    buffer_append_str(out, "{\"type\":\"message.new\",\"conversationId\":\"");
+    buffer_append_id(out, s->conversation);
+    buffer_append_str(out, "\",\"conversationKind\":\"direct\",\"messageId\":\"");
+    buffer_append_id(out, message);
+    buffer_printf(out, "\",\"sequence\":%llu", (unsigned long long)s->sequence);
+    put_hash(out, "chain", s->chain);
+    put_hash(out, "payloadHash", hash);
+    buffer_append_str(out, ",\"senderId\":\"");
+    buffer_append_id(out, sender);
+    buffer_printf(out, "\",\"senderDeviceId\":%u,\"messageType\":\"text\",\"payload\":\"", own ? own : 9);
+    buffer_append_base64(out, slice_str(text));
+    buffer_append_str(out, "\",\"ts\":1790000000000");
+    if (client_msg_id) buffer_printf(out, ",\"clientMsgId\":\"%s\"", client_msg_id);
+    if (cursor) buffer_printf(out, ",\"cursor\":\"%s\"", cursor);
+    buffer_append_str(out, "}");
+}
+
+/* Feeds the next message at once. */
+static inline void arrive(struct fixture *f, struct script *s, const char *text, const char *cursor)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 16);
+    script_message(s, f, text, 0, NULL, cursor, &b);
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    buffer_deinit(&b);
+    drain(f);
+}
+
+static inline void hello(struct fixture *f)
+{
+    char id[ID_TEXT_LEN + 1], text[512];
+    id_format(f->user, id);
+    (void)snprintf(text, sizeof text,
+                   "{\"type\":\"hello\",\"userId\":\"%s\",\"deviceId\":3,\"serverTime\":1,\"version\":\"x\","
+                   "\"resumeToken\":\"res_1\",\"heartbeatMs\":30000,\"idleTimeoutMs\":90000}", id);
+    feed(f, text);
+}
+
+/* From nothing to live. */
+static inline void go_live(struct fixture *f)
+{
+    client_start(f->client, f->now_ms);
+    drain(f);
+    assert_true(f->connected);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    hello(f);
+    feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c0\"}");
+    assert_int_equal(client_phase(f->client), CLIENT_LIVE);
+    forget(f);
+}
+
+#endif

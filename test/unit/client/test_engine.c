@@ -1,0 +1,434 @@
+/* The client engine against a scripted server. */
+#include "client_fixture.h"
+
+static void engine__start__hello_with_token_then_resume(void **state)
+{
+    struct fixture *f = *state;
+    client_start(f->client, f->now_ms);
+    drain(f);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    assert_true(saw(&f->frames, "\"type\":\"hello\",\"token\":\"sot_token\""));
+    assert_false(saw(&f->frames, "cursor"));
+    hello(f);
+    feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c7\"}");
+    assert_true(saw(&f->events, "connecting greeting syncing live caught-up "));
+    assert_string_equal(f->store.committed.cursor, "c7");
+    forget(f);
+    client_closed(f->client, 4001, f->now_ms);
+    drain(f);
+    assert_int_equal(client_phase(f->client), CLIENT_WAITING);
+    pass_time(f, 300);
+    assert_int_equal(client_phase(f->client), CLIENT_CONNECTING);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    assert_true(saw(&f->frames, "\"resumeToken\":\"res_1\",\"cursor\":\"c7\""));
+}
+
+static void engine__message__accepted_in_order_and_once(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    go_live(f);
+    script_init(&s, f, 1);
+    arrive(f, &s, "one", "c1");
+    arrive(f, &s, "two", "c2");
+    assert_int_equal(f->messages, 2);
+    assert_string_equal(f->last_text, "two");
+    assert_string_equal(f->store.committed.cursor, "c2");
+    s.sequence = 0;
+    memset(s.chain, 0, sizeof s.chain);
+    arrive(f, &s, "one", "c2");
+    assert_int_equal(f->messages, 2);
+    assert_false(saw(&f->events, "broken"));
+}
+
+static void engine__message__changed_history_is_reported(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    go_live(f);
+    script_init(&s, f, 1);
+    arrive(f, &s, "one", NULL);
+    s.chain[0] ^= 1;
+    arrive(f, &s, "two", NULL);
+    assert_true(saw(&f->events, "broken-chain message "));
+    forget(f);
+    arrive(f, &s, "three", NULL); /* follows from what the server now says */
+    assert_false(saw(&f->events, "broken"));
+}
+
+static void engine__gap__pulled_and_cursor_held(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    struct buffer two;
+    go_live(f);
+    script_init(&s, f, 1);
+    arrive(f, &s, "one", "c1");
+    buffer_init(&two, 1 << 16);
+    script_message(&s, f, "two", 0, NULL, NULL, &two);
+    struct script ahead = s;
+    arrive(f, &ahead, "three", "c3");
+    assert_int_equal(f->messages, 1);
+    assert_true(saw(&f->frames, "\"type\":\"history.get\""));
+    assert_true(saw(&f->frames, "\"since\":1"));
+    assert_string_equal(f->store.committed.cursor, "c1");
+    struct buffer answer;
+    buffer_init(&answer, 1 << 16);
+    buffer_append_str(&answer, "{\"type\":\"history\",\"re\":\"history:");
+    buffer_append_id(&answer, s.conversation);
+    buffer_append_str(&answer, "\",\"messages\":[");
+    buffer_append_slice(&answer, buffer_slice(&two));
+    buffer_append_str(&answer, ",");
+    script_message(&s, f, "three", 0, NULL, NULL, &answer);
+    buffer_append_str(&answer, "],\"hasMore\":false}");
+    client_frame(f->client, buffer_slice(&answer), f->now_ms);
+    drain(f);
+    assert_int_equal(f->messages, 3);
+    assert_string_equal(f->last_text, "three");
+    assert_false(saw(&f->events, "broken"));
+    assert_string_equal(f->store.committed.cursor, "c3");
+    buffer_deinit(&two);
+    buffer_deinit(&answer);
+}
+
+static void engine__gap__gone_on_the_server_is_a_hole(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    go_live(f);
+    script_init(&s, f, 1);
+    s.sequence = 40;
+    memset(s.chain, 5, sizeof s.chain);
+    arrive(f, &s, "far", "c9");
+    char id[ID_TEXT_LEN + 1], text[256];
+    id_format(s.conversation, id);
+    (void)snprintf(text, sizeof text, "{\"type\":\"history\",\"re\":\"history:%s\",\"messages\":[],\"hasMore\":false}", id);
+    feed(f, text);
+    assert_true(saw(&f->events, "hole "));
+    assert_string_equal(f->store.committed.cursor, "c9");
+    forget(f);
+    arrive(f, &s, "next", "c10");
+    assert_true(saw(&f->events, "message "));
+    assert_false(saw(&f->events, "broken"));
+}
+
+static void engine__marks__coalesced_and_told_until_confirmed(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    go_live(f);
+    script_init(&s, f, 1);
+    for (int i = 0; i < 5; i++) arrive(f, &s, "x", NULL);
+    assert_false(saw(&f->frames, "message.delivered"));
+    pass_time(f, CLIENT_DELIVERED_DELAY_MS);
+    assert_true(saw(&f->frames, "\"sequence\":5"));
+    assert_false(saw(&f->frames, "\"sequence\":4"));
+    forget(f);
+    client_closed(f->client, 1006, f->now_ms);
+    drain(f);
+    pass_time(f, 60000);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    hello(f);
+    feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c0\"}");
+    pass_time(f, CLIENT_DELIVERED_DELAY_MS);
+    assert_true(saw(&f->frames, "\"sequence\":5"));
+    feed(f, "{\"type\":\"ok\",\"re\":\"marks:delivered\"}");
+    assert_int_equal(f->store.committed.marks[0].confirmed[MARK_DELIVERED], 5);
+    forget(f);
+    pass_time(f, 1000);
+    assert_false(saw(&f->frames, "message.delivered"));
+    assert_int_equal(client_mark_read(f->client, s.conversation, 9, f->now_ms), SOTTO_OK);
+    pass_time(f, CLIENT_DELIVERED_DELAY_MS);
+    assert_true(saw(&f->frames, "\"type\":\"message.read\""));
+    assert_true(saw(&f->frames, "\"sequence\":5"));
+}
+
+static void send_text(struct fixture *f, const struct script *s, const char *id, const char *text)
+{
+    struct client_send send = {.to = s->peer, .client_msg_id = slice_str(id), .type = SLICE_LIT("text"),
+                               .payload = slice_str(text)};
+    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_OK);
+    drain(f);
+}
+
+/* message.sent as the server answers the next message of the conversation. */
+static void answer_sent(struct fixture *f, struct script *s, const char *id, const char *text)
+{
+    struct buffer whole, b;
+    buffer_init(&whole, 1 << 16);
+    buffer_init(&b, 1 << 16);
+    script_message(s, f, text, 3, id, NULL, &whole);
+    struct id message = {{0}};
+    message.bytes[0] = s->peer.bytes[0];
+    message.bytes[15] = (uint8_t)s->sequence;
+    buffer_printf(&b, "{\"type\":\"message.sent\",\"re\":\"%s\",\"clientMsgId\":\"%s\",\"conversationId\":\"", id, id);
+    buffer_append_id(&b, s->conversation);
+    buffer_append_str(&b, "\",\"messageId\":\"");
+    buffer_append_id(&b, message);
+    buffer_printf(&b, "\",\"sequence\":%llu", (unsigned long long)s->sequence);
+    put_hash(&b, "chain", s->chain);
+    buffer_append_str(&b, ",\"ts\":1790000000000}");
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    drain(f);
+    buffer_deinit(&whole);
+    buffer_deinit(&b);
+}
+
+static void engine__outbox__one_at_a_time_per_conversation(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, other;
+    go_live(f);
+    script_init(&s, f, 1);
+    script_init(&other, f, 2);
+    send_text(f, &s, "a", "one");
+    send_text(f, &s, "b", "two");
+    send_text(f, &other, "c", "three");
+    assert_true(saw(&f->frames, "\"clientMsgId\":\"a\""));
+    assert_false(saw(&f->frames, "\"clientMsgId\":\"b\""));
+    assert_true(saw(&f->frames, "\"clientMsgId\":\"c\""));
+    answer_sent(f, &s, "a", "one");
+    assert_true(saw(&f->events, "sent "));
+    assert_true(saw(&f->frames, "\"clientMsgId\":\"b\""));
+    assert_int_equal(client_outbox_count(f->client), 2);
+    assert_int_equal(f->store.committed.queue_count, 2);
+    assert_false(saw(&f->events, "broken"));
+}
+
+static void engine__outbox__sent_again_after_the_connection_broke(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    go_live(f);
+    script_init(&s, f, 1);
+    send_text(f, &s, "a", "one");
+    client_closed(f->client, 1006, f->now_ms);
+    drain(f);
+    client_destroy(&f->client); /* a crash: only the store is left */
+    assert_int_equal(make_client(f), SOTTO_OK);
+    forget(f);
+    go_live(f);
+    pass_time(f, 0);
+    send_text(f, &s, "b", "two");
+    client_closed(f->client, 1006, f->now_ms);
+    drain(f);
+    forget(f);
+    pass_time(f, 60000);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    hello(f);
+    feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c0\"}");
+    assert_true(saw(&f->frames, "\"clientMsgId\":\"a\""));
+    assert_false(saw(&f->frames, "\"clientMsgId\":\"b\""));
+    /* The first one had arrived: it comes back in the conversation as ours. */
+    struct buffer b;
+    buffer_init(&b, 1 << 16);
+    script_message(&s, f, "one", 3, "a", "c1", &b);
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    drain(f);
+    assert_true(saw(&f->events, "sent "));
+    assert_true(saw(&f->frames, "\"clientMsgId\":\"b\""));
+    buffer_deinit(&b);
+}
+
+static void engine__outbox__refusals(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    go_live(f);
+    script_init(&s, f, 1);
+    send_text(f, &s, "a", "one");
+    send_text(f, &s, "b", "two");
+    feed(f, "{\"type\":\"error\",\"re\":\"a\",\"code\":\"rate_limited\",\"message\":\"m\",\"requestId\":\"r\","
+            "\"retryAfterMs\":2000}");
+    assert_int_equal(client_outbox_count(f->client), 2);
+    forget(f);
+    pass_time(f, 1900);
+    assert_int_equal(f->frames.len, 0);
+    pass_time(f, 700);
+    assert_true(saw(&f->frames, "\"clientMsgId\":\"a\""));
+    assert_false(saw(&f->frames, "\"clientMsgId\":\"b\"")); /* no overtaking */
+    feed(f, "{\"type\":\"error\",\"re\":\"a\",\"code\":\"no_such_user\",\"message\":\"m\",\"requestId\":\"r\"}");
+    assert_true(saw(&f->events, "failed "));
+    assert_true(saw(&f->frames, "\"clientMsgId\":\"b\""));
+    assert_int_equal(f->store.committed.queue_count, 1);
+}
+
+static void engine__outbox__bounds(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    go_live(f);
+    script_init(&s, f, 1);
+    struct client_send send = {.to = s.peer, .client_msg_id = SLICE_LIT("a"), .type = SLICE_LIT("text"),
+                               .payload = SLICE_LIT("x")};
+    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_OK);
+    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_ERR_EXISTS);
+    send.conversation = s.conversation;
+    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_ERR_INVALID);
+    send.conversation = (struct id){{0}};
+    send.type = SLICE_LIT("");
+    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_ERR_INVALID);
+    drain(f);
+}
+
+static void close_with(struct fixture *f, unsigned code)
+{
+    forget(f);
+    client_closed(f->client, code, f->now_ms);
+    drain(f);
+}
+
+static void engine__close_codes__tell_what_to_do(void **state)
+{
+    struct fixture *f = *state;
+    go_live(f);
+    close_with(f, 4000);
+    assert_int_equal(client_phase(f->client), CLIENT_WAITING);
+    assert_true(f->last.wait_ms <= 5000);
+    pass_time(f, 5000);
+    assert_int_equal(client_phase(f->client), CLIENT_CONNECTING);
+    uint64_t before = 0;
+    for (int i = 0; i < 12; i++) { /* waits grow, and stay bounded */
+        close_with(f, 1006);
+        assert_true(f->last.wait_ms <= CLIENT_BACKOFF_MAX_MS);
+        if (i > 8) assert_true(f->last.wait_ms >= CLIENT_BACKOFF_MAX_MS / 2);
+        before = f->last.wait_ms;
+        pass_time(f, before);
+    }
+    close_with(f, 4006);
+    assert_true(f->last.wait_ms >= 60000);
+    pass_time(f, 80000);
+    close_with(f, 4002);
+    assert_int_equal(client_phase(f->client), CLIENT_ENDED);
+    assert_int_equal(f->last.end, CLIENT_END_REPLACED);
+    pass_time(f, 1000000);
+    assert_int_equal(client_phase(f->client), CLIENT_ENDED);
+}
+
+static void engine__close_codes__resume_token_over_is_not_signed_out(void **state)
+{
+    struct fixture *f = *state;
+    go_live(f);
+    close_with(f, 4001);
+    pass_time(f, 1000);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    assert_true(saw(&f->frames, "resumeToken"));
+    close_with(f, 4003);
+    assert_int_equal(client_phase(f->client), CLIENT_WAITING);
+    pass_time(f, 60000);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    assert_true(saw(&f->frames, "\"token\":\"sot_token\""));
+    close_with(f, 4003);
+    assert_int_equal(f->last.end, CLIENT_END_SIGN_IN);
+}
+
+static void engine__silence__asks_then_gives_up(void **state)
+{
+    struct fixture *f = *state;
+    go_live(f);
+    pass_time(f, 45000);
+    assert_true(saw(&f->frames, "\"type\":\"ping\""));
+    forget(f);
+    client_heard(f->client, f->now_ms);
+    pass_time(f, 45000);
+    assert_true(saw(&f->frames, "\"type\":\"ping\""));
+    pass_time(f, 45000);
+    assert_int_equal(f->disconnect_code, 4001);
+    assert_int_equal(client_phase(f->client), CLIENT_WAITING);
+}
+
+static void engine__cursor__unreadable_starts_over(void **state)
+{
+    struct fixture *f = *state;
+    (void)snprintf(f->store.committed.cursor, sizeof f->store.committed.cursor, "broken");
+    client_destroy(&f->client);
+    assert_int_equal(make_client(f), SOTTO_OK);
+    client_start(f->client, f->now_ms);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    assert_true(saw(&f->frames, "\"cursor\":\"broken\""));
+    forget(f);
+    feed(f, "{\"type\":\"error\",\"code\":\"bad_cursor\",\"message\":\"m\",\"requestId\":\"r\"}");
+    assert_true(saw(&f->frames, "\"type\":\"hello\""));
+    assert_false(saw(&f->frames, "cursor"));
+}
+
+static void engine__snapshot__fetches_what_was_never_delivered(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    script_init(&s, f, 1);
+    client_start(f->client, f->now_ms);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    hello(f);
+    forget(f);
+    char conversation[ID_TEXT_LEN + 1], user[ID_TEXT_LEN + 1], text[768];
+    id_format(s.conversation, conversation);
+    id_format(f->user, user);
+    (void)snprintf(text, sizeof text,
+                   "{\"type\":\"sync.snapshot\",\"conversations\":[{\"conversationId\":\"%s\",\"kind\":\"direct\","
+                   "\"lastSequence\":4,\"members\":[{\"userId\":\"%s\",\"delivered\":2,\"read\":1}]}]}",
+                   conversation, user);
+    feed(f, text);
+    assert_true(saw(&f->frames, "\"since\":2"));
+    feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c4\"}");
+    assert_string_equal(f->store.committed.cursor, ""); /* not before the rest is there */
+    assert_int_equal(client_phase(f->client), CLIENT_LIVE);
+}
+
+static void engine__input__garbage_is_survived(void **state)
+{
+    struct fixture *f = *state;
+    static const char *const bad[] = {
+        "{}", "[]", "{\"type\":5}", "{\"type\":\"message.new\"}", "{\"type\":\"message.sent\",\"clientMsgId\":\"a\"}",
+        "{\"type\":\"history\",\"re\":\"history:zz\"}", "{\"type\":\"sync.batch\",\"events\":5}",
+        "{\"type\":\"sync.batch\",\"events\":[1,{\"type\":\"message.new\"},null]}",
+        "{\"type\":\"presence\",\"users\":[{}]}", "{\"type\":\"message.delivered\",\"sequence\":-1}",
+        "{\"type\":\"error\"}", "{\"type\":\"typing\"}", "{\"type\":\"unheard.of\",\"x\":[[[1]]]}"};
+    go_live(f);
+    for (size_t i = 0; i < sizeof bad / sizeof bad[0]; i++) {
+        feed(f, bad[i]);
+        if (strcmp(bad[i], "[]") == 0) { /* no object: a broken peer */
+            assert_int_equal(f->disconnect_code, 1007);
+            pass_time(f, 60000);
+            client_opened(f->client, f->now_ms);
+            drain(f);
+            hello(f);
+            feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c0\"}");
+        }
+        assert_int_equal(client_phase(f->client), CLIENT_LIVE);
+    }
+    feed(f, "{nonsense");
+    assert_int_equal(client_phase(f->client), CLIENT_WAITING);
+}
+
+int main(void)
+{
+#define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+    const struct CMUnitTest tests[] = {
+        T(engine__start__hello_with_token_then_resume),
+        T(engine__message__accepted_in_order_and_once),
+        T(engine__message__changed_history_is_reported),
+        T(engine__gap__pulled_and_cursor_held),
+        T(engine__gap__gone_on_the_server_is_a_hole),
+        T(engine__marks__coalesced_and_told_until_confirmed),
+        T(engine__outbox__one_at_a_time_per_conversation),
+        T(engine__outbox__sent_again_after_the_connection_broke),
+        T(engine__outbox__refusals),
+        T(engine__outbox__bounds),
+        T(engine__close_codes__tell_what_to_do),
+        T(engine__close_codes__resume_token_over_is_not_signed_out),
+        T(engine__silence__asks_then_gives_up),
+        T(engine__cursor__unreadable_starts_over),
+        T(engine__snapshot__fetches_what_was_never_delivered),
+        T(engine__input__garbage_is_survived),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
