@@ -2,6 +2,7 @@
  * RocksDB writes into a directory of its own; the file `backup` makes it whole.
  */
 #include "server/backup.h"
+#include "engine/engine.h"
 #include "store/store_rocksdb.h"
 
 #include <dirent.h>
@@ -98,6 +99,20 @@ static enum sotto_err check_backup(const struct datadir *backup, struct buffer *
     return err;
 }
 
+/* A new epoch for what stands in `path`. */
+static enum sotto_err renew_epoch(const char *path, struct buffer *why)
+{
+    struct store_rocksdb_options options = {
+        .directory = path, .block_cache_bytes = 1 << 20, .write_buffer_bytes = 1 << 20};
+    struct store *store;
+    enum sotto_err err = store_rocksdb_open(&options, why, &store);
+    if (err != SOTTO_OK) return err;
+    err = engine_renew_epoch(store, random_system());
+    if (err != SOTTO_OK) buffer_printf(why, "Cannot write to %s (%s).", path, sotto_err_name(err));
+    store_close(&store);
+    return err;
+}
+
 enum sotto_err backup_restore(const char *source, const struct datadir *datadir, struct buffer *why_out)
 {
     struct datadir backup;
@@ -113,6 +128,7 @@ enum sotto_err backup_restore(const char *source, const struct datadir *datadir,
     err = check_backup(&backup, why_out);
     if (err == SOTTO_OK && datadir_path(&backup, "store", from) && datadir_path(datadir, "store", to)) {
         err = store_rocksdb_restore(from, to, why_out);
+        if (err == SOTTO_OK) err = renew_epoch(to, why_out);
     }
     bool has_conf = datadir_has(&backup, "sottod.conf") && !datadir_has(datadir, "sottod.conf");
     if (err == SOTTO_OK && has_conf && datadir_path(&backup, "sottod.conf", from) &&
