@@ -88,6 +88,7 @@ static void failures__allocations__everything_arrives_in_the_end(void **state)
         memset(&f->store.committed, 0, sizeof f->store.committed);
         script_init(&s, f, 1);
         forget(f);
+        f->messages = 0;
         f->memory.fail_after = k;
         f->memory.failed = false;
         if (make_client(f) != SOTTO_OK) {
@@ -98,6 +99,7 @@ static void failures__allocations__everything_arrives_in_the_end(void **state)
         drain(f);
         live_through(f, &s);
         assert_true(complete(f, &s));
+        assert_int_equal(f->messages, MESSAGES); /* each was shown, once */
         assert_false(saw(&f->events, "broken"));
         if (!f->memory.failed) break;
         assert_true(k < 500);
@@ -113,6 +115,7 @@ static void failures__store__ended_and_whole_after_reopening(void **state)
         memset(&f->store.committed, 0, sizeof f->store.committed);
         script_init(&s, f, 1);
         forget(f);
+        f->messages = 0;
         f->store.fail_after = k;
         if (make_client(f) != SOTTO_OK) continue; /* the load failed and was told */
         client_start(f->client, f->now_ms);
@@ -128,6 +131,7 @@ static void failures__store__ended_and_whole_after_reopening(void **state)
             live_through(f, &s);
         }
         assert_true(complete(f, &s));
+        assert_int_equal(f->messages, MESSAGES); /* each was shown, once */
         assert_false(saw(&f->events, "broken"));
         if (!failed) break;
         assert_true(k < 500);
