@@ -34,3 +34,12 @@ def test_operations__exit_codes():
     header = (ROOT / "src" / "server" / "exit_codes.h").read_text()
     for number in re.findall(r"EXIT_CODE_\w+ = (\d+)", header):
         assert f"| {number} |" in page
+
+
+def test_pages__name_only_files_that_exist():
+    for page in ("README.md", "ARCHITECTURE.md", "docs/operations.md"):
+        text = (ROOT / page).read_text()
+        for path in re.findall(r"`((?:src|test|tools|bench|deploy|docs)/[\w./-]+)`", text):
+            assert (ROOT / path).exists(), f"{page}: {path}"
+        for path in re.findall(r"\]\(([\w./-]+)\)", text):
+            assert ((ROOT / page).parent / path).exists(), f"{page}: {path}"
