@@ -2,7 +2,7 @@
  *
  * INVARIANTS. Sequences are given only to what is stored, one by one, each with
  * a chain value over the one before. A mark never goes back and never passes
- * lastSequence; delivered is at least read. A record that is refused changes
+ * lastSequence; what others know as read they know as delivered. A record that is refused changes
  * nothing, not even a position. All times come from the record.
  */
 #include "core/conversation.h"
@@ -233,8 +233,8 @@ static void apply_watermark(struct conversation *c, const struct record_watermar
         out->problem = PROBLEM_BAD_FIELD;
         return;
     }
-    uint64_t delivered = w->delivered > w->read ? w->delivered : w->read;
     bool is_public = !(w->flags & WATERMARK_PRIVATE);
+    uint64_t delivered = is_public && w->read > w->delivered ? w->read : w->delivered;
     if (delivered > m->delivered.sequence) {
         move(&m->delivered, delivered, w->ts_ms, position);
         out->events |= APPLY_DELIVERED;
@@ -249,7 +249,7 @@ static void apply_watermark(struct conversation *c, const struct record_watermar
         out->events |= APPLY_READ_PUBLIC;
     }
     if (out->events != 0) c->last_position = position;
-    out->sequence = delivered;
+    out->sequence = delivered > w->read ? delivered : w->read;
     out->ts_ms = w->ts_ms;
     out->member = (size_t)(m - c->members);
 }

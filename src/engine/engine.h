@@ -48,7 +48,7 @@ struct event {
     bool is_private;           /* READ: the actor's own devices only */
     uint64_t sequence;         /* message, watermark or tombstone */
     struct message message;    /* MESSAGE: slices borrow from `bytes` */
-    struct slice bytes;        /* owned: the encoded record */
+    struct slice bytes;        /* owned: the encoded record; CONVERSATION: the state row after it */
     size_t recipients_count;   /* present members */
     struct id recipients[];
 };
@@ -66,7 +66,12 @@ struct submission {
     uint64_t received_us;
     struct applied answer;     /* problem, sequence, chain, ts, messageId */
     uint64_t position;         /* set when something was stored */
+    struct event *event;       /* the engine's: keeps `encoded` alive once it is shared */
 };
+/* Gives the store a new epoch, so that cursors from before are refused: after a
+ * backup was put back. The engine is not running. */
+SOTTO_CHECKED enum sotto_err engine_renew_epoch(struct store *store, const struct random_source *random);
+
 /* Takes the buffer's bytes (the buffer is empty afterwards). NULL when they are
  * no record: a bug of the caller, who encoded them. */
 struct submission *submission_create(struct buffer *encoded);

@@ -1,0 +1,93 @@
+/* Conversation states in memory, least recently used out first. */
+#include "engine/engine_private.h"
+
+#include <stdlib.h>
+
+static bool is_conversation(const void *entry, const void *key)
+{
+    return id_eq(((const struct cached *)entry)->state.id, *(const struct id *)key);
+}
+
+static void unlink_used(struct engine *e, struct cached *c)
+{
+    *(c->newer != NULL ? &c->newer->older : &e->newest) = c->older;
+    *(c->older != NULL ? &c->older->newer : &e->oldest) = c->newer;
+}
+
+static void link_newest(struct engine *e, struct cached *c)
+{
+    c->newer = NULL;
+    c->older = e->newest;
+    *(e->newest != NULL ? &e->newest->newer : &e->oldest) = c;
+    e->newest = c;
+}
+
+static void drop(struct engine *e, struct cached *c)
+{
+    map_remove(&e->cache, id_hash(c->state.id), &c->state.id, is_conversation);
+    unlink_used(e, c);
+    conversation_deinit(&c->state);
+    free(c);
+}
+
+static enum sotto_err read_state(struct engine *e, struct id id, struct conversation *state_out)
+{
+    struct key key = key_conversation(id);
+    enum sotto_err err = store_get(e->options.store, STORE_CONVERSATION, key_slice(&key), &e->value);
+    if (err == SOTTO_ERR_NOT_FOUND) {
+        conversation_init(state_out, id);
+        return SOTTO_OK;
+    }
+    if (err != SOTTO_OK) return err;
+    return conversation_decode(id, buffer_slice(&e->value), state_out);
+}
+
+struct cached *cache_load(struct engine *e, struct id conversation, enum sotto_err *err_out)
+{
+    uint64_t hash = id_hash(conversation);
+    struct cached *c = map_find(&e->cache, hash, &conversation, is_conversation);
+    if (c != NULL) {
+        if (c != e->newest) {
+            unlink_used(e, c);
+            link_newest(e, c);
+        }
+        return c;
+    }
+    struct conversation state;
+    *err_out = read_state(e, conversation, &state);
+    if (*err_out != SOTTO_OK) return NULL;
+    c = sotto_zalloc(sizeof(*c));
+    c->state = state;
+    map_insert(&e->cache, hash, c);
+    link_newest(e, c);
+    return c;
+}
+
+void cache_mark_dirty(struct engine *e, struct cached *c)
+{
+    if (c->dirty) return;
+    c->dirty = true;
+    c->next_dirty = e->dirty;
+    e->dirty = c;
+}
+
+void cache_drop_dirty(struct engine *e)
+{
+    while (e->dirty != NULL) {
+        struct cached *c = e->dirty;
+        e->dirty = c->next_dirty;
+        drop(e, c);
+    }
+}
+
+void cache_trim(struct engine *e)
+{
+    size_t max = e->options.cache_conversations;
+    while (e->cache.count > max && e->oldest != NULL && !e->oldest->dirty) drop(e, e->oldest);
+}
+
+void cache_clear(struct engine *e)
+{
+    while (e->oldest != NULL) drop(e, e->oldest);
+    e->dirty = NULL;
+}

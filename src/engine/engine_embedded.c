@@ -1,0 +1,417 @@
+/* The embedded engine: one writer thread, group commit.
+ *
+ * See engine.h for the design. INVARIANTS.
+ *  - Nothing is answered or published before the sync that covers it.
+ *  - A cached state equals the store's, but for those in `dirty`, which equal
+ *    the store's plus the batch in progress. After a failed commit those are
+ *    dropped and read again, together with the position: only the store knows
+ *    whether an uncertain write is there.
+ *  - Positions rise by one for each record that changes something.
+ *
+ * ORDER. Submissions are applied in the order taken, answered in that order,
+ * and their events published in that order, before the next batch begins.
+ */
+#include "engine/engine_private.h"
+
+#include <stdlib.h>
+
+#include "base/limits.h"
+
+/* Housekeeping that is due may take this much of one turn. */
+enum { EXPIRE_PER_TURN = 512, SWEEP_CONVERSATIONS_PER_TURN = 64, SWEEP_ROWS_PER_TURN = 2048 };
+/* Compaction is asked for at most this often: it rewrites files. */
+enum { COMPACT_INTERVAL_MS = 10 * 60 * 1000 };
+
+/* ---- Position and epoch ---------------------------------------------------- */
+
+static enum sotto_err read_number(struct store *store, const char *name, size_t len, uint64_t *out)
+{
+    struct buffer value;
+    buffer_init(&value, 64);
+    enum sotto_err err = store_get(store, STORE_META, slice_str(name), &value);
+    if (err == SOTTO_OK && value.len != len) err = SOTTO_ERR_CORRUPT;
+    if (err == SOTTO_OK) {
+        *out = 0;
+        for (size_t i = 0; i < len; i++) *out = *out << 8 | value.data[i];
+    }
+    buffer_deinit(&value);
+    return err;
+}
+
+static void put_position(struct engine *e, uint64_t position)
+{
+    uint8_t bytes[8];
+    store_be64(bytes, position);
+    store_put(e->batch, STORE_META, SLICE_LIT("position"), slice_of(bytes, 8));
+}
+
+enum sotto_err engine_renew_epoch(struct store *store, const struct random_source *random)
+{
+    uint8_t epoch[4];
+    random_fill(random, epoch, sizeof(epoch));
+    struct store_batch *b = store_batch_create(store);
+    store_put(b, STORE_META, SLICE_LIT("epoch"), slice_of(epoch, sizeof(epoch)));
+    enum sotto_err err = store_commit(store, b);
+    store_batch_destroy(&b);
+    return err;
+}
+
+static enum sotto_err reload_position(struct engine *e)
+{
+    uint64_t position = 0;
+    enum sotto_err err = read_number(e->options.store, "position", 8, &position);
+    if (err == SOTTO_ERR_NOT_FOUND) err = SOTTO_OK;
+    if (err != SOTTO_OK) return err;
+    atomic_store(&e->position, position);
+    e->next_position = position + 1;
+    e->reload = false;
+    return SOTTO_OK;
+}
+
+static enum sotto_err read_epoch(struct engine *e)
+{
+    uint64_t epoch = 0;
+    enum sotto_err err = read_number(e->options.store, "epoch", 4, &epoch);
+    if (err == SOTTO_ERR_NOT_FOUND) {
+        err = engine_renew_epoch(e->options.store, e->options.random);
+        if (err == SOTTO_OK) err = read_number(e->options.store, "epoch", 4, &epoch);
+    }
+    e->epoch = (uint32_t)epoch;
+    return err;
+}
+
+/* ---- Life ------------------------------------------------------------------ */
+
+static void register_metrics(struct engine *e)
+{
+    static const uint64_t sizes[] = {1, 2, 4, 8, 16, 32, 64, 128, 256, 512, 1024, 2048, 4096};
+    struct metrics *m = e->options.metrics;
+    static const char records[] = "sotto_engine_records_total";
+    static const char help[] = "Records by outcome.";
+    e->batch_records = metrics_histogram(m, "sotto_engine_batch_records", "", "Records in one commit.", sizes,
+                                         sizeof(sizes) / sizeof(sizes[0]), 1);
+    e->sync_time = metrics_latency(m, "sotto_engine_sync_seconds", "", "Time of one commit to disk.");
+    e->stored = metrics_counter(m, records, "outcome=\"stored\"", help);
+    e->repeated = metrics_counter(m, records, "outcome=\"repeated\"", help);
+    e->refused = metrics_counter(m, records, "outcome=\"refused\"", help);
+    e->watermarks = metrics_counter(m, records, "outcome=\"watermark\"", help);
+    e->expired = metrics_counter(m, records, "outcome=\"expired\"", help);
+    e->purged = metrics_counter(m, records, "outcome=\"purged\"", help);
+    e->failures = metrics_counter(m, "sotto_engine_commit_failures_total", "", "Commits that failed.");
+}
+
+enum sotto_err engine_create(const struct engine_options *options, struct buffer *why_out,
+                             struct engine **engine_out)
+{
+    struct engine *e = sotto_zalloc(sizeof(*e));
+    e->options = *options;
+    if (e->options.cache_conversations == 0) e->options.cache_conversations = 65536;
+    if (e->options.housekeeping_ms == 0) e->options.housekeeping_ms = 1000;
+    buffer_init(&e->row, ROW_BYTES_MAX);
+    buffer_init(&e->value, ROW_BYTES_MAX);
+    map_init(&e->cache);
+    map_init(&e->fresh);
+    enum sotto_err err = reload_position(e);
+    if (err == SOTTO_OK) err = read_epoch(e);
+    if (err == SOTTO_OK) err = mailbox_init(&e->inbox, SOTTO_ENGINE_QUEUE_MAX);
+    if (err != SOTTO_OK) {
+        buffer_clear(why_out);
+        buffer_printf(why_out, "The message store cannot be used: %s.", sotto_err_name(err));
+        buffer_deinit(&e->row);
+        buffer_deinit(&e->value);
+        free(e);
+        return err;
+    }
+    register_metrics(e);
+    e->batch = store_batch_create(options->store);
+    e->fresh_keys = sotto_alloc(SOTTO_ENGINE_BATCH_MAX * sizeof(*e->fresh_keys));
+    e->taken = sotto_alloc(SOTTO_ENGINE_BATCH_MAX * sizeof(*e->taken));
+    *engine_out = e;
+    return SOTTO_OK;
+}
+
+static void *engine_run(void *arg)
+{
+    struct engine *e = arg;
+    while (!atomic_load(&e->stopping)) {
+        uint64_t now = clock_monotonic_ms(e->options.clock);
+        if (now >= e->housekeep_at_ms) {
+            engine_housekeep(e);
+            e->housekeep_at_ms = now + e->options.housekeeping_ms;
+        }
+        if (engine_turn(e) == 0) mailbox_wait(&e->inbox, (int)e->options.housekeeping_ms);
+    }
+    while (engine_turn(e) != 0) {}
+    return NULL;
+}
+
+void engine_start(struct engine *e)
+{
+    SOTTO_ASSERT(pthread_create(&e->thread, NULL, engine_run, e) == 0);
+    e->started = true;
+}
+
+void engine_stop(struct engine *e)
+{
+    atomic_store(&e->stopping, true);
+    if (!e->started) return;
+    mailbox_wake(&e->inbox);
+    pthread_join(e->thread, NULL);
+    e->started = false;
+}
+
+void engine_destroy(struct engine **engine)
+{
+    struct engine *e = *engine;
+    if (e == NULL) return;
+    engine_stop(e);
+    while (engine_turn(e) != 0) {}
+    mailbox_deinit(&e->inbox);
+    cache_clear(e);
+    store_batch_destroy(&e->batch);
+    map_deinit(&e->cache);
+    map_deinit(&e->fresh);
+    buffer_deinit(&e->row);
+    buffer_deinit(&e->value);
+    free(e->fresh_keys);
+    free(e->taken);
+    free(e->events);
+    free(e);
+    *engine = NULL;
+}
+
+/* ---- Commit ---------------------------------------------------------------- */
+
+static void put_states(struct engine *e)
+{
+    for (struct cached *c = e->dirty; c != NULL; c = c->next_dirty) {
+        struct key key = key_conversation(c->state.id);
+        buffer_clear(&e->row);
+        conversation_encode(&c->state, &e->row);
+        SOTTO_ASSERT(!e->row.overflow);
+        store_put(e->batch, STORE_CONVERSATION, key_slice(&key), buffer_slice(&e->row));
+    }
+}
+
+static void settle_states(struct engine *e)
+{
+    struct cached *c = e->dirty;
+    while (c != NULL) {
+        struct cached *next = c->next_dirty;
+        c->dirty = false;
+        c->next_dirty = NULL;
+        c = next;
+    }
+    e->dirty = NULL;
+}
+
+static enum problem problem_of_commit(enum sotto_err err)
+{
+    switch (err) {
+    case SOTTO_ERR_FULL: return PROBLEM_STORAGE_FULL;
+    case SOTTO_ERR_UNCERTAIN: return PROBLEM_UNCERTAIN;
+    default: return PROBLEM_BUSY;
+    }
+}
+
+static void reset_batch(struct engine *e)
+{
+    store_batch_clear(e->batch);
+    for (size_t i = 0; i < e->fresh_count; i++) e->fresh_keys[i].prior.found = false;
+    map_deinit(&e->fresh);
+    map_init(&e->fresh);
+    e->fresh_count = 0;
+}
+
+/* Writes the batch in progress, if there is anything in it. False: nothing of
+ * it counts, and *problem_out says what to answer. */
+bool engine_commit(struct engine *e, enum problem *problem_out)
+{
+    enum sotto_err err = SOTTO_OK;
+    if (e->dirty != NULL) {
+        put_states(e);
+        put_position(e, e->next_position - 1);
+        uint64_t before = clock_monotonic_us(e->options.clock);
+        err = store_commit(e->options.store, e->batch);
+        histogram_observe(e->sync_time, clock_monotonic_us(e->options.clock) - before);
+    }
+    if (err == SOTTO_OK) {
+        atomic_store(&e->position, e->next_position - 1);
+        settle_states(e);
+    } else {
+        counter_add(e->failures, 1);
+        LOG(e->options.log, LOG_ERROR, "engine.commit", LOG_S("error", sotto_err_name(err)));
+        *problem_out = problem_of_commit(err);
+        cache_drop_dirty(e);
+        e->reload = true;
+    }
+    reset_batch(e);
+    return err == SOTTO_OK;
+}
+
+/* ---- Turns ------------------------------------------------------------------ */
+
+static void answer(struct submission *s)
+{
+    if (s->reply_to == NULL)
+        submission_destroy(s);
+    else
+        mailbox_post_always(s->reply_to, &s->mail);
+}
+
+static void publish(struct engine *e, bool committed)
+{
+    uint64_t now = clock_monotonic_us(e->options.clock);
+    for (size_t i = 0; i < e->events_count; i++) e->events[i]->committed_us = now;
+    if (committed && e->events_count != 0 && e->options.publish != NULL)
+        e->options.publish(e->options.publish_ctx, e->events, e->events_count);
+    for (size_t i = 0; i < e->events_count; i++) event_unref(e->events[i]);
+    e->events_count = 0;
+}
+
+static void finish_batch(struct engine *e)
+{
+    enum problem problem = PROBLEM_NONE;
+    bool committed = engine_commit(e, &problem);
+    /* The events' references to the submissions' bytes end with publish; the
+     * submissions hold their own. */
+    for (size_t i = 0; i < e->taken_count; i++) {
+        struct submission *s = e->taken[i];
+        if (!committed && s->answer.problem == PROBLEM_NONE) {
+            s->answer = (struct applied){.problem = problem};
+            s->position = 0;
+        }
+        answer(s);
+    }
+    e->taken_count = 0;
+    publish(e, committed);
+    cache_trim(e);
+}
+
+static void refuse(struct submission *s, enum problem problem)
+{
+    s->answer = (struct applied){.problem = problem};
+    answer(s);
+}
+
+size_t engine_turn(struct engine *e)
+{
+    size_t handled = 0;
+    if (e->pending == NULL) e->pending = mailbox_take(&e->inbox);
+    if (e->pending == NULL) return 0;
+    bool usable = !e->reload || reload_position(e) == SOTTO_OK;
+    while (e->pending != NULL && handled < SOTTO_ENGINE_BATCH_MAX) {
+        struct submission *s = (struct submission *)(void *)e->pending;
+        e->pending = e->pending->next;
+        handled++;
+        if (!usable) {
+            refuse(s, PROBLEM_BUSY);
+            continue;
+        }
+        engine_apply(e, s);
+        e->taken[e->taken_count++] = s;
+    }
+    histogram_observe(e->batch_records, handled);
+    finish_batch(e);
+    return handled;
+}
+
+bool engine_submit(struct engine *e, struct submission *s)
+{
+    if (atomic_load_explicit(&e->stopping, memory_order_relaxed)) return false;
+    return mailbox_post(&e->inbox, &s->mail);
+}
+
+uint64_t engine_position(const struct engine *e) { return atomic_load(&((struct engine *)(uintptr_t)e)->position); }
+uint32_t engine_epoch(const struct engine *e) { return e->epoch; }
+bool engine_draining(const struct engine *e) { return atomic_load(&((struct engine *)(uintptr_t)e)->stopping); }
+size_t engine_queue_depth(const struct engine *e)
+{
+    return atomic_load_explicit(&((struct engine *)(uintptr_t)e)->inbox.count, memory_order_relaxed);
+}
+struct store *engine_store(const struct engine *e) { return e->options.store; }
+
+/* ---- Housekeeping ------------------------------------------------------------ */
+
+static void expire_due(struct engine *e)
+{
+    uint64_t now = clock_wall_ms(e->options.clock);
+    size_t handled = 0;
+    struct store_iter *it = store_iter_create(e->options.store, STORE_EXPIRY);
+    for (store_iter_seek(it, slice_of("", 0)); store_iter_valid(it); store_iter_next(it)) {
+        struct slice key = store_iter_key(it);
+        if (key.len != EXPIRY_KEY_LEN || load_be64(key.data) > now || handled++ == EXPIRE_PER_TURN) break;
+        struct record r = {.kind = RECORD_EXPIRE, .sequence = load_be64(key.data + 8 + ID_LEN)};
+        memcpy(r.conversation.bytes, key.data + 8, ID_LEN);
+        enum sotto_err err = engine_apply_own(e, &r);
+        if (err == SOTTO_OK || err == SOTTO_ERR_NOT_FOUND) store_delete(e->batch, STORE_EXPIRY, key);
+    }
+    store_iter_destroy(&it);
+}
+
+/* The first sequence of the conversation that is young enough to stay. */
+static uint64_t first_young(struct engine *e, const struct conversation *c, uint64_t cutoff_ms, size_t *rows)
+{
+    uint64_t kept = c->first_sequence;
+    struct key key = key_message(c->id, kept);
+    struct store_iter *it = store_iter_create(e->options.store, STORE_MESSAGE);
+    for (store_iter_seek(it, key_slice(&key)); store_iter_valid(it) && *rows < SWEEP_ROWS_PER_TURN;
+         store_iter_next(it)) {
+        struct slice at = store_iter_key(it);
+        if (at.len != MESSAGE_KEY_LEN || memcmp(at.data, c->id.bytes, ID_LEN) != 0) break;
+        struct message m;
+        uint64_t sequence = load_be64(at.data + ID_LEN);
+        if (message_row_decode(c->id, sequence, store_iter_value(it), &m) != SOTTO_OK) break;
+        if (m.record.ts_ms >= cutoff_ms) break;
+        kept = sequence + 1;
+        (*rows)++;
+    }
+    store_iter_destroy(&it);
+    return kept;
+}
+
+static void sweep(struct engine *e)
+{
+    uint64_t now = clock_wall_ms(e->options.clock), keep_ms = e->options.retention_days * 24 * 3600 * 1000;
+    if (keep_ms == 0 || now < keep_ms) return;
+    size_t conversations = 0, rows = 0;
+    struct store_iter *it = store_iter_create(e->options.store, STORE_CONVERSATION);
+    for (store_iter_seek(it, slice_of(e->sweep_after.bytes, ID_LEN)); store_iter_valid(it); store_iter_next(it)) {
+        struct slice key = store_iter_key(it);
+        struct conversation c;
+        struct id id;
+        if (key.len != ID_LEN) continue;
+        memcpy(id.bytes, key.data, ID_LEN);
+        e->sweep_after = id;
+        if (conversations++ == SWEEP_CONVERSATIONS_PER_TURN || rows >= SWEEP_ROWS_PER_TURN) break;
+        if (conversation_decode(id, store_iter_value(it), &c) != SOTTO_OK) continue;
+        struct record r = {.kind = RECORD_PURGE, .conversation = id};
+        r.sequence = first_young(e, &c, now - keep_ms, &rows);
+        bool old = r.sequence > c.first_sequence;
+        conversation_deinit(&c);
+        if (old && engine_apply_own(e, &r) != SOTTO_OK) break;
+    }
+    if (!store_iter_valid(it)) memset(&e->sweep_after, 0, sizeof(e->sweep_after));
+    store_iter_destroy(&it);
+}
+
+void engine_housekeep(struct engine *e)
+{
+    if (e->reload && reload_position(e) != SOTTO_OK) return;
+    enum problem problem;
+    expire_due(e);
+    sweep(e);
+    if (e->dirty == NULL && store_batch_count(e->batch) != 0) {
+        /* Only keys of rows that are gone: nothing to tell, but write them. */
+        enum sotto_err err = store_commit(e->options.store, e->batch);
+        if (err != SOTTO_OK) e->reload = true;
+        reset_batch(e);
+    }
+    publish(e, engine_commit(e, &problem));
+    uint64_t now = clock_monotonic_ms(e->options.clock);
+    if (e->erased && now >= e->compact_at_ms) {
+        e->erased = false;
+        e->compact_at_ms = now + COMPACT_INTERVAL_MS;
+        store_compact(e->options.store, STORE_MESSAGE);
+    }
+}

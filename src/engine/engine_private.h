@@ -1,0 +1,77 @@
+/* Inside the embedded engine: the batch, the cache of states, the rows. */
+#ifndef SOTTO_ENGINE_PRIVATE_H
+#define SOTTO_ENGINE_PRIVATE_H
+
+#include "base/map.h"
+#include "engine/engine.h"
+#include "engine/keys.h"
+
+#include <pthread.h>
+
+/* A conversation state in memory. */
+struct cached {
+    struct conversation state;
+    struct cached *newer, *older;   /* by last use */
+    struct cached *next_dirty;
+    bool dirty;                     /* changed by the batch in progress */
+};
+
+/* An idempotency key written by the batch in progress, not yet in the store. */
+struct fresh_key {
+    uint8_t key[DEDUPE_KEY_LEN];
+    struct prior prior;
+};
+
+struct engine {
+    struct engine_options options;
+    struct mailbox inbox;
+    pthread_t thread;
+    bool started;
+    atomic_bool stopping;
+    atomic_uint_fast64_t position;  /* of the last commit */
+    uint32_t epoch;
+    bool reload;                    /* a commit failed: read the position again */
+
+    struct map cache;               /* conversation id -> struct cached */
+    struct cached *newest, *oldest;
+
+    /* The batch in progress. */
+    struct store_batch *batch;
+    uint64_t next_position;         /* of the next record that changes something */
+    struct cached *dirty;
+    struct map fresh;               /* dedupe key -> struct fresh_key */
+    struct fresh_key *fresh_keys;   /* SOTTO_ENGINE_BATCH_MAX of them */
+    size_t fresh_count;
+    struct submission **taken;      /* submissions of this batch, in order */
+    size_t taken_count;
+    struct event **events;
+    size_t events_count, events_size;
+    struct buffer row, value;       /* scratch */
+
+    struct mail *pending;           /* taken from the mailbox, not yet in a batch */
+    uint64_t housekeep_at_ms;       /* monotonic */
+    struct id sweep_after;          /* retention: the conversation looked at last */
+    bool erased;                    /* something left: ask for compaction */
+    uint64_t compact_at_ms;         /* monotonic; not before */
+
+    struct histogram *batch_records, *sync_time;
+    struct counter *stored, *repeated, *refused, *watermarks, *expired, *purged, *failures;
+};
+
+/* cache.c */
+struct cached *cache_load(struct engine *e, struct id conversation, enum sotto_err *err_out);
+void cache_mark_dirty(struct engine *e, struct cached *c);
+/* Forgets the states that the batch in progress touched. */
+void cache_drop_dirty(struct engine *e);
+void cache_trim(struct engine *e);
+void cache_clear(struct engine *e);
+
+/* apply.c: one record onto the batch in progress. */
+void engine_apply(struct engine *e, struct submission *s);
+/* A record of the engine's own (EXPIRE, PURGE). NOT_FOUND: its row is gone. */
+SOTTO_CHECKED enum sotto_err engine_apply_own(struct engine *e, const struct record *r);
+
+/* engine_embedded.c */
+bool engine_commit(struct engine *e, enum problem *problem_out);
+
+#endif
