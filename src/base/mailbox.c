@@ -4,12 +4,12 @@
  * compare-and-swap; the receiver takes the whole stack with one exchange and
  * reverses it, so there is no ABA problem and no node is touched by two sides.
  *
- * An empty box is in one of two states. ASLEEP: the receiver will not look
- * before the eventfd says so; the sender that fills the box writes it. AWAKE
- * (NULL): the receiver has promised to look again before it sleeps
- * (mailbox_sleep), and senders save the system call. mailbox_take leaves the
- * box ASLEEP, which is right for every receiver that knows nothing of this;
- * the event loop uses mailbox_awake and mailbox_sleep around its wait.
+ * An empty box is in one of two states. AWAKE (NULL): the receiver will look
+ * again before it sleeps, and senders save the system call; a box begins so and
+ * every take leaves it so. ASLEEP: the receiver waits for the eventfd, and the
+ * sender that fills the box writes it. The receiver falls asleep by a
+ * compare-and-swap from NULL, which fails when mail came in between, so no
+ * wake-up is lost.
  *
  * Ordering: the push releases, the exchange acquires; everything a sender wrote
  * before posting is seen by the receiver.
@@ -33,7 +33,7 @@ enum sotto_err mailbox_init(struct mailbox *m, size_t max)
 {
     int fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
     if (fd < 0) return SOTTO_ERR_IO;
-    atomic_init(&m->head, ASLEEP);
+    atomic_init(&m->head, NULL);
     atomic_init(&m->count, 0);
     m->max = max;
     m->eventfd = fd;
@@ -83,10 +83,11 @@ void mailbox_post_always(struct mailbox *m, struct mail *mail)
     push(m, mail);
 }
 
-static struct mail *take(struct mailbox *m, struct mail *leave)
+struct mail *mailbox_take(struct mailbox *m)
 {
-    struct mail *head = atomic_exchange_explicit(&m->head, leave, memory_order_acquire);
-    if (head == ASLEEP) return NULL;
+    /* Looking first spares the exchange when there is no mail. */
+    if (mailbox_empty(m)) return NULL;
+    struct mail *head = atomic_exchange_explicit(&m->head, NULL, memory_order_acquire);
     struct mail *oldest = NULL;
     size_t count = 0;
     while (head != NULL) {
@@ -96,12 +97,13 @@ static struct mail *take(struct mailbox *m, struct mail *leave)
         head = next;
         count++;
     }
-    if (count != 0) atomic_fetch_sub_explicit(&m->count, count, memory_order_relaxed);
+    atomic_fetch_sub_explicit(&m->count, count, memory_order_relaxed);
     return oldest;
 }
 
-static size_t deliver(struct mail *mail, void *receiver)
+size_t mailbox_deliver(struct mailbox *m, void *receiver)
 {
+    struct mail *mail = mailbox_take(m);
     size_t count = 0;
     while (mail != NULL) {
         struct mail *next = mail->next;
@@ -112,28 +114,11 @@ static size_t deliver(struct mail *mail, void *receiver)
     return count;
 }
 
-struct mail *mailbox_take(struct mailbox *m)
-{
-    return take(m, ASLEEP);
-}
-
-size_t mailbox_deliver(struct mailbox *m, void *receiver)
-{
-    return deliver(mailbox_take(m), receiver);
-}
-
 void mailbox_awake(struct mailbox *m)
 {
     struct mail *head = ASLEEP;
     atomic_compare_exchange_strong_explicit(&m->head, &head, NULL, memory_order_relaxed,
                                             memory_order_relaxed);
-}
-
-size_t mailbox_deliver_awake(struct mailbox *m, void *receiver)
-{
-    /* Looking first spares the exchange in the turns that brought no mail. */
-    if (mailbox_empty(m)) return 0;
-    return deliver(take(m, NULL), receiver);
 }
 
 bool mailbox_sleep(struct mailbox *m)
@@ -164,4 +149,5 @@ void mailbox_wait(struct mailbox *m, int timeout_ms)
     if (!mailbox_sleep(m)) return;
     struct pollfd p = {.fd = m->eventfd, .events = POLLIN};
     if (poll(&p, 1, timeout_ms) > 0) mailbox_drain_eventfd(m);
+    mailbox_awake(m);
 }

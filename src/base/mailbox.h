@@ -1,10 +1,12 @@
 /* Messages to a thread: many senders, one receiver, intrusive, bounded.
  *
  * Lock-free stack of pending nodes that the receiver takes whole and reverses,
- * so that it sees each sender's messages in the order sent. An eventfd becomes
- * readable when the box goes from empty to not empty; the receiver drains the
- * eventfd before it takes (or uses edge-triggered epoll). A node belongs to the mailbox from a successful
- * post until it is taken.
+ * so that it sees each sender's messages in the order sent. A sender pays for a
+ * wake-up (a write to the eventfd) only when the receiver sleeps: between
+ * mailbox_sleep and the first message, no more. mailbox_wait does it all; a
+ * receiver that polls the eventfd among other descriptors calls mailbox_sleep
+ * before it waits and mailbox_awake after. A node belongs to the mailbox from a
+ * successful post until it is taken.
  */
 #ifndef SOTTO_BASE_MAILBOX_H
 #define SOTTO_BASE_MAILBOX_H
@@ -40,22 +42,21 @@ struct mail *mailbox_take(struct mailbox *m);
 /* Takes everything and calls each mail's deliver in order; returns how many.
  * Receiver only. */
 size_t mailbox_deliver(struct mailbox *m, void *receiver);
-/* Clears the eventfd; call before mailbox_take. */
-void mailbox_drain_eventfd(struct mailbox *m);
-/* Waits until something arrives or timeout_ms passes (-1: for ever), and clears
- * the eventfd. May return early; the box may then be empty. Receiver only. */
+/* Waits until something arrives or timeout_ms passes (-1: for ever). May return
+ * early; the box may then be empty. Receiver only. */
 void mailbox_wait(struct mailbox *m, int timeout_ms);
+
+/* Announces that the receiver is about to wait for the eventfd. When it is
+ * false there is mail, and the receiver must not wait. Receiver only. */
+SOTTO_CHECKED bool mailbox_sleep(struct mailbox *m);
+/* Takes the announcement back, after the wait. Receiver only. */
+void mailbox_awake(struct mailbox *m);
+/* Clears the eventfd, after the wait; not needed with edge-triggered epoll. */
+void mailbox_drain_eventfd(struct mailbox *m);
+
 /* True when nothing waits. Any thread; stale at once for all but the receiver. */
 bool mailbox_empty(struct mailbox *m);
 /* Makes the eventfd readable without mail. Any thread, signal handlers too. */
 void mailbox_wake(struct mailbox *m);
-
-/* For a receiver that polls the eventfd among others and wants no wake-up while
- * it works anyway: mailbox_awake after the wait, mailbox_deliver_awake as often
- * as it likes, and mailbox_sleep before it waits again. When mailbox_sleep is
- * false there is mail, and the receiver must not wait. */
-void mailbox_awake(struct mailbox *m);
-size_t mailbox_deliver_awake(struct mailbox *m, void *receiver);
-SOTTO_CHECKED bool mailbox_sleep(struct mailbox *m);
 
 #endif

@@ -54,12 +54,12 @@ struct http_parser {
     bool paused;        /* llhttp was paused by a callback of ours */
     uint8_t first_byte; /* of the message */
     uint8_t last_byte;  /* of the head so far; 0 at its beginning */
-    unsigned status;    /* why a callback refused */
+    unsigned status;    /* why a callback refused; 0 if none did */
     size_t wire_len;    /* bytes of the head, then of the body */
     size_t url_len;
     size_t ignored_len; /* chunk extensions and trailers */
     size_t spans_count;
-    struct http_span spans[HTTP_HEADERS_MAX];
+    struct http_span spans[HTTP_HEADERS_MAX + 1]; /* one more, to be refused */
     struct buffer head; /* the target, then names and values */
     struct buffer body;
     struct http_message message;
@@ -81,15 +81,20 @@ static int on_url(llhttp_t *l, const char *at, size_t len)
     return 0;
 }
 
+/* Chunk extensions and trailers. */
+static int on_ignored(llhttp_t *l, const char *at, size_t len)
+{
+    struct http_parser *p = l->data;
+    (void)at;
+    p->ignored_len += len;
+    return p->ignored_len > SOTTO_HTTP_HEAD_MAX ? refuse(p, 400) : 0;
+}
+
 static int on_header_field(llhttp_t *l, const char *at, size_t len)
 {
     struct http_parser *p = l->data;
-    if (p->state == STATE_BODY) {
-        p->ignored_len += len;
-        return p->ignored_len > SOTTO_HTTP_HEAD_MAX ? refuse(p, 431) : 0;
-    }
+    if (p->state == STATE_BODY) return on_ignored(l, at, len);
     if (!p->in_name) {
-        if (p->spans_count == HTTP_HEADERS_MAX) return refuse(p, 431);
         p->spans[p->spans_count++] = (struct http_span){.name_at = (uint16_t)p->head.len};
         p->in_name = true;
     }
@@ -100,10 +105,18 @@ static int on_header_field(llhttp_t *l, const char *at, size_t len)
     return 0;
 }
 
+/* Refused here and not above: whether a name is one at all shows at its end,
+ * and pieces of it come earlier when the input is cut. */
+static int on_header_field_complete(llhttp_t *l)
+{
+    struct http_parser *p = l->data;
+    return p->state != STATE_BODY && p->spans_count > HTTP_HEADERS_MAX ? refuse(p, 431) : 0;
+}
+
 static int on_header_value(llhttp_t *l, const char *at, size_t len)
 {
     struct http_parser *p = l->data;
-    if (p->state == STATE_BODY) return on_header_field(l, at, len);
+    if (p->state == STATE_BODY) return on_ignored(l, at, len);
     p->in_name = false;
     struct http_span *span = &p->spans[p->spans_count - 1];
     buffer_append(&p->head, at, len);
@@ -116,14 +129,6 @@ static int on_header_value_complete(llhttp_t *l)
     struct http_parser *p = l->data;
     p->in_name = false;
     return 0;
-}
-
-static int on_extension(llhttp_t *l, const char *at, size_t len)
-{
-    struct http_parser *p = l->data;
-    (void)at;
-    p->ignored_len += len;
-    return p->ignored_len > SOTTO_HTTP_HEAD_MAX ? refuse(p, 431) : 0;
 }
 
 static int on_headers_complete(llhttp_t *l)
@@ -151,10 +156,11 @@ static int on_message_complete(llhttp_t *l)
 static const llhttp_settings_t settings = {
     .on_url = on_url,
     .on_header_field = on_header_field,
+    .on_header_field_complete = on_header_field_complete,
     .on_header_value = on_header_value,
     .on_header_value_complete = on_header_value_complete,
-    .on_chunk_extension_name = on_extension,
-    .on_chunk_extension_value = on_extension,
+    .on_chunk_extension_name = on_ignored,
+    .on_chunk_extension_value = on_ignored,
     .on_headers_complete = on_headers_complete,
     .on_body = on_body,
     .on_message_complete = on_message_complete,
@@ -334,9 +340,8 @@ static bool scan_head(struct http_parser *p, const uint8_t *data, size_t len)
 
 static unsigned status_of_error(const struct http_parser *p, llhttp_errno_t error)
 {
+    if (p->status != 0) return p->status;
     switch (error) {
-    case HPE_USER:
-        return p->status;
     case HPE_INVALID_VERSION:
     case HPE_PAUSED_H2_UPGRADE:
         return 505;

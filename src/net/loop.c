@@ -140,7 +140,7 @@ void loop_turn(struct loop *loop, int timeout_ms)
         if (w != NULL) w->ready(w, loop, event->events);
     }
     loop->events_count = 0;
-    mailbox_deliver_awake(&loop->mailbox, loop);
+    mailbox_deliver(&loop->mailbox, loop);
     wheel_advance(&loop->wheel, loop->now_ms, timer_fired, loop);
     run_deferred(loop);
 }
