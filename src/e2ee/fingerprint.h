@@ -38,7 +38,8 @@ E2EE_CHECKED enum e2ee_err e2ee_fingerprint_make(
 /* Compares a scanned QR code of the other side with ours, in constant time.
  *
  * Errors: MALFORMED; VERSION if the other side uses another version of safety
- * numbers (which says nothing about the keys). */
+ * numbers (which says nothing about the keys); ARGUMENT if `local` was not made
+ * by e2ee_fingerprint_make. */
 E2EE_CHECKED enum e2ee_err e2ee_fingerprint_compare(const struct e2ee_fingerprint *local,
                                                     const uint8_t *scanned, size_t scanned_len,
                                                     bool *equal_out);

@@ -47,8 +47,8 @@ E2EE_CHECKED enum e2ee_err e2ee_group_encrypt(const struct e2ee_env *env,
  *
  * id_out  may be NULL; the distribution id that the message names
  *
- * Errors: MALFORMED, VERSION; NO_SENDER_KEY: ask the sender to distribute;
- * SIGNATURE; DUPLICATE; TOO_FAR; DECRYPT; ARGUMENT, CORRUPT, MEMORY, STORE. */
+ * Errors: ADDRESS as above; MALFORMED, VERSION; NO_SENDER_KEY: ask the sender to
+ * distribute; SIGNATURE; DUPLICATE; TOO_FAR; DECRYPT; CORRUPT, MEMORY, STORE. */
 E2EE_CHECKED enum e2ee_err e2ee_group_decrypt(const struct e2ee_env *env,
                                               const struct e2ee_address *sender,
                                               const uint8_t *message, size_t message_len,

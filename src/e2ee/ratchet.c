@@ -221,36 +221,35 @@ static struct receiver_chain *chain_add(const struct e2ee_env *env, struct sessi
     return chain;
 }
 
-/* The seed of message `counter`; seeds on the way to it are kept. */
-static enum e2ee_err chain_seed(const struct e2ee_env *env, struct receiver_chain *chain,
-                                uint32_t counter, uint32_t jump_max, struct secret32 *seed_out)
+enum e2ee_err chain_seed(const struct e2ee_env *env, struct secret32 *chain, uint32_t *index,
+                         struct keylist *skipped, uint32_t counter, uint32_t jump_max,
+                         struct secret32 *seed_out)
 {
-    if (counter < chain->index) {
-        return keylist_take(&chain->skipped, counter, seed_out) ? E2EE_OK : E2EE_ERR_DUPLICATE;
+    if (counter < *index) {
+        return keylist_take(skipped, counter, seed_out) ? E2EE_OK : E2EE_ERR_DUPLICATE;
     }
-    uint32_t jump = counter - chain->index;
+    uint32_t jump = counter - *index;
     if (jump > jump_max || counter == UINT32_MAX) {
         return E2EE_ERR_TOO_FAR;
     }
     uint32_t kept = jump < E2EE_SKIPPED_KEYS_MAX ? jump : E2EE_SKIPPED_KEYS_MAX;
-    if (chain->skipped.count + kept > E2EE_SKIPPED_KEYS_MAX) {
-        keylist_drop(&chain->skipped, chain->skipped.count + kept - E2EE_SKIPPED_KEYS_MAX);
+    if (skipped->count + kept > E2EE_SKIPPED_KEYS_MAX) {
+        keylist_drop(skipped, skipped->count + kept - E2EE_SKIPPED_KEYS_MAX);
     }
-    enum e2ee_err err = keylist_reserve(env, &chain->skipped, kept);
+    enum e2ee_err err = keylist_reserve(env, skipped, kept);
     if (err != E2EE_OK) {
         return err;
     }
-    while (chain->index < counter) {
+    for (; *index < counter; ++*index) {
         struct secret32 seed;
-        chain_step(&chain->chain, &seed);
-        if (counter - chain->index <= kept) {
-            keylist_push(&chain->skipped, chain->index, &seed);
+        chain_step(chain, &seed);
+        if (counter - *index <= kept) {
+            keylist_push(skipped, *index, &seed);
         }
         SECRET_WIPE(seed);
-        chain->index++;
     }
-    chain_step(&chain->chain, seed_out);
-    chain->index++;
+    chain_step(chain, seed_out);
+    ++*index;
     return E2EE_OK;
 }
 
@@ -333,7 +332,8 @@ enum e2ee_err session_open(const struct e2ee_env *env, struct session *session,
         SECRET_WIPE(shared);
         SECRET_WIPE(key);
     }
-    enum e2ee_err err = chain_seed(env, chain, message->counter, jump_max, &seed);
+    enum e2ee_err err = chain_seed(env, &chain->chain, &chain->index, &chain->skipped,
+                                   message->counter, jump_max, &seed);
     if (err == E2EE_OK) {
         err = spqr_receive(env, &session->spqr, message->pq_ratchet, message->pq_ratchet_len,
                            jump_max, &pq_key);

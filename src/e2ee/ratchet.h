@@ -29,6 +29,13 @@ void root_step(struct secret32 *root, const struct secret32 *shared,
                struct secret32 *chain_out);
 /* The seed of this message; moves the chain on. */
 void chain_step(struct secret32 *chain, struct secret32 *seed_out);
+/* The seed of message `counter` of a chain whose next message is *index; seeds
+ * on the way to it go to `skipped`, and come from there when it is late. Sender
+ * keys use it too. Errors: DUPLICATE, TOO_FAR, MEMORY. */
+E2EE_CHECKED enum e2ee_err chain_seed(const struct e2ee_env *env, struct secret32 *chain,
+                                      uint32_t *index, struct keylist *skipped,
+                                      uint32_t counter, uint32_t jump_max,
+                                      struct secret32 *seed_out);
 /* pq_key: the key of the post-quantum ratchet for this message. */
 void message_keys_derive(const struct secret32 *seed, const struct secret32 *pq_key,
                          struct message_keys *keys_out);
