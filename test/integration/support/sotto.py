@@ -17,12 +17,12 @@ import json
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import ssl
 import struct
 import subprocess
 import time
+from signal import SIGTERM
 
 BIN = pathlib.Path(os.environ.get("SOTTO_BIN") or
                    pathlib.Path(__file__).resolve().parents[3] / "build" / "bin")
@@ -138,7 +138,7 @@ class Server:
         self.process = None
         return code
 
-    def stop(self, number=signal.SIGTERM, seconds=STOP_SECONDS):
+    def stop(self, number=SIGTERM, seconds=STOP_SECONDS):
         """Stops in order; the exit status."""
         if self.process is None:
             return None
