@@ -296,6 +296,12 @@ static unsigned check_headers(const struct http_parser *p, const struct http_mes
     return 0;
 }
 
+/* Never NULL: an empty value is not an absent one. */
+static struct slice head_slice(const struct http_parser *p, size_t at, size_t len)
+{
+    return p->head.data != NULL ? slice_of(p->head.data + at, len) : SLICE_LIT("");
+}
+
 /* Builds the message from the spans. 0, or the status that refuses it. */
 static unsigned finish_head(struct http_parser *p)
 {
@@ -305,13 +311,13 @@ static unsigned finish_head(struct http_parser *p)
     if (p->llhttp.http_major != 1 || p->llhttp.http_minor > 1) return 505;
     for (size_t i = 0; i < p->spans_count; i++) {
         const struct http_span *span = &p->spans[i];
-        m->headers[i].name = slice_of(p->head.data + span->name_at, span->name_len);
-        m->headers[i].value = trim(slice_of(p->head.data + span->value_at, span->value_len));
+        m->headers[i].name = head_slice(p, span->name_at, span->name_len);
+        m->headers[i].value = trim(head_slice(p, span->value_at, span->value_len));
     }
     m->headers_count = p->spans_count;
     if (!p->response) {
         if (p->llhttp.method == HTTP_CONNECT) return 501;
-        if (!parse_target(m, slice_of(p->head.data, p->url_len))) return 400;
+        if (!parse_target(m, head_slice(p, 0, p->url_len))) return 400;
     }
     unsigned status = check_headers(p, m);
     if (status != 0) return status;

@@ -50,8 +50,6 @@ static void forget(struct ws_decoder *d)
 {
     drop(&d->message);
     drop(&d->handed);
-    free(d->control);
-    d->control = NULL;
 }
 
 void ws_decoder_destroy(struct ws_decoder **decoder)
@@ -144,7 +142,7 @@ static uint16_t start_frame(struct ws_decoder *d)
             d->utf8 = UTF8_ACCEPT;
         }
     }
-    d->frame_len = len;
+    d->frame_len = (uint32_t)len;
     d->frame_at = 0;
     d->in_frame = true;
     return 0;
@@ -255,10 +253,10 @@ static uint16_t take_data(struct ws_decoder *d, struct ws_deflate *deflate, stru
 static uint16_t take_control(struct ws_decoder *d, struct slice piece, bool last, struct ws_message *message_out,
                              bool *done_out)
 {
-    if (d->control != NULL || !last) {
-        if (d->control == NULL) d->control = sotto_alloc(WS_CONTROL_MAX);
-        if (piece.len != 0) memcpy(d->control + d->frame_at, piece.data, piece.len);
-        piece = slice_of(d->control, d->frame_at + piece.len);
+    if (d->handed != NULL || !last) {
+        if (d->handed == NULL) d->handed = buffer_create(WS_CONTROL_MAX);
+        buffer_append_slice(d->handed, piece);
+        piece = buffer_slice(d->handed);
     }
     if (!last) return 0;
     *done_out = true;
@@ -287,16 +285,12 @@ enum ws_result ws_decode(struct ws_decoder *d, struct ws_deflate *deflate, uint8
     size_t used = 0;
     uint16_t code = 0;
     bool done = false;
-    drop(&d->handed);
-    if (!d->in_frame) {
-        free(d->control);
-        d->control = NULL;
-    }
+    if (!d->in_frame || !is_control(header_opcode(d))) drop(&d->handed);
     while (!d->finished && !done && code == 0) {
         if (!d->in_frame && !take_header(d, in, len, &used, &code)) break;
         if (code != 0) break;
-        uint64_t left = d->frame_len - d->frame_at;
-        size_t take = left < len - used ? (size_t)left : len - used;
+        size_t left = d->frame_len - d->frame_at;
+        size_t take = left < len - used ? left : len - used;
         if (take == 0 && left != 0) break;
         code = take_payload(d, deflate, in + used, take, message_out, &done);
         used += take;

@@ -29,7 +29,7 @@ struct ws_deflate;
 struct ws_deflate *ws_deflate_create(void);
 void ws_deflate_destroy(struct ws_deflate **d);
 
-struct ws_decoder; /* layout in websocket_private.h, at most 64 bytes */
+struct ws_decoder; /* layout in websocket_private.h, 64 bytes of heap */
 struct ws_message {
     enum ws_opcode opcode;   /* TEXT, BINARY, CLOSE, PING or PONG */
     struct slice payload;    /* borrowed until the next call */
