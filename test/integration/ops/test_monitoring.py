@@ -26,7 +26,10 @@ def test_readyz__ready(server):
 
 
 def test_readyz__disk_below_reserve(make_server):
-    server = make_server(disk_reserve="1000GiB").start()
+    server = make_server().start()
+    server.stop()
+    server.settings["disk-reserve"] = "1000GiB"
+    server.start()
     status, _, body = server.http("GET", "/readyz")
     assert status == 503 and json.loads(body)["reasons"] == ["disk_full"]
     assert server.http("GET", "/healthz")[0] == 200
