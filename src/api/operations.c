@@ -55,7 +55,7 @@ const struct operation api_operations[] = {
     RUN("history.get", "history", HTTP_M_GET, CONVERSATION "/messages", "since:n before:n limit:n", 0,
         api_history_get),
 
-    START("presence.get", "presence", HTTP_M_GET, "/api/v1/presence/{userId}", NULL, 0, gateway_op_presence_get),
+    RUN("presence.get", "presence", HTTP_M_GET, "/api/v1/presence/{userId}", NULL, 0, gateway_op_presence_get),
     START("presence.watch", "presence", HTTP_M_GET, NULL, NULL, OP_SOCKET_ONLY, gateway_op_presence_watch),
     START("sync.start", "ok", HTTP_M_GET, NULL, NULL, OP_SOCKET_ONLY, gateway_op_sync_start),
     RUN("server.info", "server", HTTP_M_GET, "/api/v1/server", NULL, OP_PUBLIC, api_server_info),

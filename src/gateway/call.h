@@ -53,6 +53,7 @@ struct call {
     struct slice address;      /* client address as text, for throttling */
     struct json fields;        /* the merged object */
     struct arena arena;        /* lives as long as the call */
+    void *context;             /* the handler's own; in the arena, or freed by it */
     char request_id[CALL_REQUEST_ID_LEN + 1];
     uint64_t received_us;      /* monotonic */
 
@@ -64,6 +65,7 @@ struct call {
     struct buffer why;         /* problem: a sentence more exact than the code's; may stay empty */
     const char *field;         /* problem: which field; NULL if none */
     uint64_t retry_after_ms;   /* problem: 0 if unknown */
+    bool details;              /* problem: call_error_details began its members */
     /* The rest belongs to the gateway; see call_private.h. */
 };
 
@@ -85,5 +87,24 @@ SOTTO_CHECKED bool call_submit(struct call *c, struct buffer *record,
 /* Runs `work` on a worker thread, then `done` on the call's loop. False: the
  * queue is full. For `start` calls whose fast path missed a cache. */
 SOTTO_CHECKED bool call_work(struct call *c, void (*work)(struct call *c), void (*done)(struct call *c));
+/* The other member of a direct conversation that the caller is in. Unknown: it
+ * must be looked up in the store (call_learn_peer, on a worker). */
+enum call_peer { CALL_PEER_UNKNOWN, CALL_PEER_DIRECT, CALL_PEER_NONE };
+enum call_peer call_find_peer(struct call *c, struct id conversation, struct id *peer_out);
+/* Remembers the members of a direct conversation; b zero: it is not one. */
+void call_put_peer(struct call *c, struct id conversation, struct id a, struct id b);
+/* Reads the conversation's members and remembers them. Blocks. NOT_FOUND: there
+ * is no such conversation. */
+enum problem call_learn_peer(struct call *c, struct id conversation);
+/* Stages of messages, for the metrics. */
+enum call_stage { STAGE_ACCEPTED, STAGE_DURABLE, STAGE_REPEATED };
+void call_count(struct call *c, enum call_stage stage);
+/* The limits that clients are told, as an object (hello, server.info). */
+void limits_json(struct json_writer *w, const struct gateway_limits *l);
+/* Randomness for ids, without a system call. Loop thread. */
+const struct random_source *call_random(struct call *c);
+/* Takes a token of (user, conversation); false: PROBLEM_RATE_LIMITED, and
+ * retry_after_ms is set. */
+SOTTO_CHECKED bool call_limit_pair(struct call *c, struct id conversation);
 
 #endif

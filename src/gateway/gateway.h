@@ -66,7 +66,7 @@ void gateway_destroy(struct gateway **g);
 
 /* Handlers that need the gateway's own state; part of the api's table. */
 void gateway_op_ping(struct call *c);
-void gateway_op_presence_get(struct call *c);
+enum problem gateway_op_presence_get(struct call *c);
 void gateway_op_presence_watch(struct call *c);
 void gateway_op_sync_start(struct call *c);
 

@@ -1,0 +1,429 @@
+/* The life of a connection, whatever it speaks: accepted, counted per address,
+ * fed, held back, closed.
+ *
+ * WHAT WAITS. A connection handles one thing at a time where order matters: an
+ * HTTP request, a hello. Meanwhile it is BLOCKED: its stream is paused and the
+ * rest of the bytes that came with the request wait in `stash`. A WebSocket
+ * with too many calls in flight is blocked in the same way; that is all the
+ * back-pressure towards a client that asks too much.
+ *
+ * ACCOUNTING. `counted` is what the gateway's sum knows of this connection's
+ * queue. It is brought up to date when something is queued and when the queue
+ * is empty again; the few bytes that one turn queues and sends in between are
+ * not worth a counter. Past memory_max_bytes the loop cuts its longest queues.
+ */
+#include "gateway/call_private.h"
+#include "gateway/slab.h"
+
+#include <arpa/inet.h>
+#include <netinet/in.h>
+#include <stdlib.h>
+
+enum { STASH_MAX = 2 * LOOP_SCRATCH_LEN + SOTTO_FRAME_MAX };
+
+/* ---- Addresses ---------------------------------------------------------- */
+
+static bool address_eq(const void *entry, const void *key)
+{
+    return id_eq(((const struct address_entry *)entry)->key, *(const struct id *)key);
+}
+
+/* IPv4 as mapped IPv6; of IPv6 the first 64 bits, which one customer has. */
+static struct id address_key(const struct sockaddr_storage *peer)
+{
+    struct id key = {0};
+    if (peer->ss_family == AF_INET) {
+        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
+        key.bytes[10] = key.bytes[11] = 0xff;
+        memcpy(key.bytes + 12, &in->sin_addr, 4);
+    } else if (peer->ss_family == AF_INET6) {
+        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)peer;
+        bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
+        memcpy(key.bytes, &in6->sin6_addr, mapped ? 16 : 8);
+    }
+    return key;
+}
+
+void address_text(const struct address_entry *a, char out[ADDRESS_TEXT_MAX])
+{
+    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
+    const uint8_t *bytes = a->key.bytes;
+    if (memcmp(bytes, mapped, sizeof(mapped)) == 0) inet_ntop(AF_INET, bytes + 12, out, ADDRESS_TEXT_MAX);
+    else inet_ntop(AF_INET6, bytes, out, ADDRESS_TEXT_MAX);
+}
+
+/* NULL: too many connections from there. */
+static struct address_entry *address_enter(struct gateway *g, struct id key, size_t max)
+{
+    pthread_mutex_lock(&g->mutex);
+    struct address_entry *a = map_find(&g->addresses, id_hash(key), &key, address_eq);
+    if (a == NULL) {
+        a = sotto_zalloc(sizeof(*a));
+        a->key = key;
+        map_insert(&g->addresses, id_hash(key), a);
+    }
+    if (max != 0 && a->connections >= max) a = NULL;
+    else a->connections++;
+    pthread_mutex_unlock(&g->mutex);
+    return a;
+}
+
+static void address_leave(struct gateway *g, struct address_entry *a)
+{
+    pthread_mutex_lock(&g->mutex);
+    if (--a->connections == 0) {
+        map_remove(&g->addresses, id_hash(a->key), &a->key, address_eq);
+        free(a);
+    }
+    pthread_mutex_unlock(&g->mutex);
+}
+
+/* ---- Life --------------------------------------------------------------- */
+
+static void conn_received(struct stream *s, void *ctx, uint8_t *data, size_t len);
+static void conn_drained(struct stream *s, void *ctx);
+static void conn_closed(struct stream *s, void *ctx, enum stream_end why);
+static const struct stream_owner conn_owner = {
+    .received = conn_received, .drained = conn_drained, .closed = conn_closed};
+
+bool conn_accept(void *ctx, struct stream *s, const struct sockaddr_storage *peer,
+                 const struct stream_owner **owner_out, void **owner_ctx_out)
+{
+    struct gateway_loop *gl = ctx;
+    struct gateway *g = gl->gateway;
+    const struct gateway_limits *limits = gateway_limits(g);
+    struct address_entry *address = NULL;
+    bool room = limits->connections_max == 0 || atomic_load(&g->connections) < limits->connections_max;
+    if (room && !atomic_load(&g->draining))
+        address = address_enter(g, address_key(peer), limits->connections_per_address_max);
+    if (address == NULL) {
+        counter_add(g->metrics.refused_connections, 1);
+        return false;
+    }
+    atomic_fetch_add(&g->connections, 1);
+    counter_add(g->metrics.accepted_connections, 1);
+    gauge_add(g->metrics.connections[CONN_HTTP], 1);
+    struct conn *c = slab_take(gl);
+    c->stream = s;
+    c->address = address;
+    c->heard_tick = slab_tick(gl);
+    http_state_create(c);
+    conn_arm(c, limits->request_timeout_ms);
+    *owner_out = &conn_owner;
+    *owner_ctx_out = c;
+    return true;
+}
+
+static void conn_free(struct conn *c)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    SOTTO_ASSERT(c->stream == NULL && c->holds == 0 && c->session.user == NULL);
+    if (c->extra != NULL) {
+        buffer_deinit(&c->extra->stash);
+        free(c->extra);
+    }
+    if (c->kind == CONN_SOCKET) ws_decoder_destroy(&c->ws);
+    else http_state_destroy(c);
+    gauge_add(g->metrics.connections[c->kind], -1);
+    address_leave(g, c->address);
+    atomic_fetch_sub(&g->connections, 1);
+    slab_give_back(c);
+}
+
+void conn_hold(struct conn *c)
+{
+    SOTTO_ASSERT(c->holds < UINT8_MAX); /* GATEWAY_CALLS_PER_CONN_MAX and a few jobs */
+    c->holds++;
+    atomic_fetch_add_explicit(&conn_loop(c)->gateway->work, 1, memory_order_relaxed);
+}
+
+void conn_release(struct conn *c)
+{
+    SOTTO_ASSERT(c->holds > 0);
+    atomic_fetch_sub_explicit(&conn_loop(c)->gateway->work, 1, memory_order_relaxed);
+    if (--c->holds == 0 && c->stream == NULL) conn_free(c);
+}
+
+void conn_set_kind(struct conn *c, enum conn_kind kind)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    gauge_add(g->metrics.connections[c->kind], -1);
+    gauge_add(g->metrics.connections[kind], 1);
+    c->kind = (uint8_t)kind;
+}
+
+struct conn_extra *conn_extra(struct conn *c)
+{
+    if (c->extra == NULL) {
+        c->extra = sotto_zalloc(sizeof(*c->extra));
+        buffer_init(&c->extra->stash, STASH_MAX);
+    }
+    return c->extra;
+}
+
+void conn_extra_trim(struct conn *c)
+{
+    struct conn_extra *x = c->extra;
+    if (x == NULL || x->stash.len > 0 || x->links != NULL || x->poll.call != NULL) return;
+    if (c->mode == MODE_SYNC || c->mode == MODE_LAGGING || x->sync.running) return;
+    buffer_deinit(&x->stash);
+    free(x);
+    c->extra = NULL;
+}
+
+void conn_leave(struct conn *c)
+{
+    struct gateway_loop *gl = conn_loop(c);
+    struct conn_extra *x = c->extra;
+    c->mode = MODE_NONE;
+    if (x != NULL && x->links != NULL) {
+        for (size_t i = 0; i < x->links_count; i++) presence_unwatch(gl->gateway->registry, &x->links[i]);
+        free(x->links);
+        x->links = NULL;
+        x->links_count = 0;
+    }
+    if (c->session.user == NULL) return;
+    registry_remove(gl->gateway->registry, &c->session, gateway_wall_ms(gl->gateway));
+    gauge_add(gl->gateway->metrics.sessions, -1);
+}
+
+static void conn_closed(struct stream *s, void *ctx, enum stream_end why)
+{
+    struct conn *c = ctx;
+    (void)s;
+    (void)why;
+    struct gateway *g = conn_loop(c)->gateway;
+    c->flags |= CONN_CLOSING;
+    conn_arm(c, 0);
+    conn_leave(c);
+    atomic_fetch_sub_explicit(&g->queued_bytes, c->counted, memory_order_relaxed);
+    c->counted = 0;
+    c->stream = NULL;
+    if (c->kind == CONN_POLL) poll_abandon(c);
+    if (c->holds == 0) conn_free(c);
+}
+
+/* ---- Input -------------------------------------------------------------- */
+
+static void stash(struct conn *c, const uint8_t *data, size_t len)
+{
+    struct buffer *b = &conn_extra(c)->stash;
+    buffer_append(b, data, len);
+    /* The stream is paused; more than its last chunk cannot come. */
+    if (b->overflow) conn_close(c, WS_CLOSE_TOO_BIG);
+}
+
+/* Handles bytes until they are used or the connection must wait. */
+static size_t conn_consume(struct conn *c, uint8_t *data, size_t len)
+{
+    size_t used = 0;
+    c->flags |= CONN_CONSUMING;
+    while (used < len && !(c->flags & (CONN_BLOCKED | CONN_CLOSING))) {
+        if (c->kind == CONN_SOCKET) used += socket_consume(c, data + used, len - used);
+        else if (c->kind == CONN_STREAM) used = len; /* nothing is expected */
+        else used += http_consume(c, data + used, len - used);
+    }
+    c->flags &= (uint16_t)~CONN_CONSUMING;
+    return c->flags & CONN_CLOSING ? len : used;
+}
+
+static void conn_received(struct stream *s, void *ctx, uint8_t *data, size_t len)
+{
+    struct conn *c = ctx;
+    (void)s;
+    if (c->flags & CONN_CLOSING) return;
+    c->heard_tick = slab_tick(conn_loop(c));
+    if (c->flags & CONN_ABSENT) {
+        c->flags &= (uint16_t)~CONN_ABSENT;
+        if (c->session.user != NULL)
+            presence_session_alive(conn_loop(c)->gateway->registry, &c->session, true,
+                                   gateway_wall_ms(conn_loop(c)->gateway));
+    }
+    if (c->flags & CONN_BLOCKED || (c->extra != NULL && c->extra->stash.len > 0)) {
+        stash(c, data, len);
+        return;
+    }
+    size_t used = conn_consume(c, data, len);
+    if (used < len) stash(c, data + used, len - used);
+}
+
+void conn_block(struct conn *c)
+{
+    c->flags |= CONN_BLOCKED;
+    if (conn_alive(c) && !(c->flags & CONN_READ_PAUSED)) {
+        c->flags |= CONN_READ_PAUSED;
+        stream_pause(c->stream, true);
+    }
+}
+
+void conn_unblock(struct conn *c)
+{
+    c->flags &= (uint16_t)~CONN_BLOCKED;
+    if (c->flags & CONN_CONSUMING || !conn_alive(c)) {
+        if (conn_alive(c) && c->flags & CONN_READ_PAUSED) {
+            c->flags &= (uint16_t)~CONN_READ_PAUSED;
+            stream_pause(c->stream, false);
+        }
+        return;
+    }
+    while (c->extra != NULL && c->extra->stash.len > 0 && conn_alive(c) && !(c->flags & CONN_BLOCKED)) {
+        struct buffer waiting = c->extra->stash;
+        buffer_init(&c->extra->stash, waiting.max);
+        size_t used = conn_consume(c, waiting.data, waiting.len);
+        if (conn_alive(c) && used < waiting.len) stash(c, waiting.data + used, waiting.len - used);
+        buffer_deinit(&waiting);
+    }
+    if (!conn_alive(c) || c->flags & CONN_BLOCKED) return;
+    if (c->flags & CONN_READ_PAUSED) {
+        c->flags &= (uint16_t)~CONN_READ_PAUSED;
+        stream_pause(c->stream, false);
+    }
+    conn_extra_trim(c);
+}
+
+/* ---- Output ------------------------------------------------------------- */
+
+void conn_written(struct conn *c)
+{
+    if (c->stream == NULL) return;
+    struct gateway_loop *gl = conn_loop(c);
+    struct gateway *g = gl->gateway;
+    size_t queued = stream_queued(c->stream);
+    stream_flush_later(c->stream);
+    /* A frame or two leave with this turn; only a queue is worth counting. */
+    if (queued < CONN_COUNTED_MIN && c->counted == 0) return;
+    uint32_t now = queued > UINT32_MAX ? UINT32_MAX : (uint32_t)queued;
+    size_t sum = atomic_fetch_add_explicit(&g->queued_bytes, (size_t)now - c->counted, memory_order_relaxed) +
+                 now - c->counted;
+    c->counted = now;
+    size_t max = gateway_limits(g)->memory_max_bytes;
+    if (max != 0 && sum > max) loop_defer(gl->loop, &gl->relieve);
+}
+
+static void conn_drained(struct stream *s, void *ctx)
+{
+    struct conn *c = ctx;
+    (void)s;
+    struct gateway *g = conn_loop(c)->gateway;
+    atomic_fetch_sub_explicit(&g->queued_bytes, c->counted, memory_order_relaxed);
+    c->counted = 0;
+    c->events = 0;
+    if (conn_alive(c) && c->mode != MODE_NONE) sync_continue(c);
+}
+
+struct longest {
+    struct conn *conn;
+    size_t queued;
+};
+static void longest_look(struct conn *c, void *ctx)
+{
+    struct longest *l = ctx;
+    if (c->counted == 0 || c->stream == NULL || c->flags & CONN_CLOSING) return;
+    size_t queued = stream_queued(c->stream);
+    if (queued > l->queued) *l = (struct longest){c, queued};
+}
+
+void conn_relieve(struct gateway_loop *gl)
+{
+    struct gateway *g = gl->gateway;
+    size_t max = gateway_limits(g)->memory_max_bytes;
+    while (max != 0 && atomic_load_explicit(&g->queued_bytes, memory_order_relaxed) > max) {
+        struct longest l = {0};
+        conn_each(gl, longest_look, &l);
+        if (l.conn == NULL) return;
+        LOG(g->services->log, LOG_WARN, "gateway.memory", LOG_U("queued", l.queued));
+        /* Its queue is what must go, so there is no room to say more than the
+         * code, and the code would wait behind the queue: cut. */
+        gateway_count_close(g, CLOSE_RESUME);
+        atomic_fetch_sub_explicit(&g->queued_bytes, l.conn->counted, memory_order_relaxed);
+        l.conn->counted = 0;
+        conn_abort(l.conn);
+    }
+}
+
+/* ---- Ends --------------------------------------------------------------- */
+
+void conn_abort(struct conn *c)
+{
+    if (c->stream == NULL) return;
+    c->flags |= CONN_CLOSING;
+    conn_leave(c);
+    stream_abort(c->stream);
+}
+
+static const char *close_reason(uint16_t code)
+{
+    switch (code) {
+    case WS_CLOSE_GOING_AWAY:
+    case CLOSE_RECONNECT: return "the server goes away; reconnect";
+    case CLOSE_RESUME: return "too slow or silent; resume from your cursor";
+    case CLOSE_REPLACED: return "another connection of this device has taken over";
+    case CLOSE_SIGN_IN: return "sign in again; keep your keys";
+    case CLOSE_GONE: return "the account is gone";
+    case CLOSE_HELLO: return "no hello";
+    case CLOSE_LIMITED: return "too many connections or requests; wait a minute";
+    case WS_CLOSE_POLICY: return "too many mistakes";
+    case WS_CLOSE_TOO_BIG: return "too large";
+    case WS_CLOSE_BAD_DATA: return "not UTF-8";
+    case WS_CLOSE_UNSUPPORTED: return "text only";
+    default: return "";
+    }
+}
+
+void conn_close(struct conn *c, uint16_t code)
+{
+    if (!conn_alive(c)) return;
+    struct gateway *g = conn_loop(c)->gateway;
+    if (code != 0) gateway_count_close(g, code);
+    if (c->kind == CONN_SOCKET) {
+        ws_write_close(stream_output(c->stream), code != 0 ? code : WS_CLOSE_NORMAL, close_reason(code), NULL);
+    } else if (c->kind == CONN_STREAM) {
+        struct buffer *out = stream_output(c->stream);
+        buffer_printf(out, "event: close\ndata: {\"type\":\"close\",\"code\":%u,\"reason\":\"%s\"}\n\n",
+                      (unsigned)code, close_reason(code));
+    } else if (c->kind == CONN_POLL) {
+        poll_closed(c, code);
+        if (!conn_alive(c)) return;
+    }
+    conn_written(c);
+    c->flags |= CONN_CLOSING;
+    conn_arm(c, 0);
+    conn_leave(c);
+    stream_close(c->stream, GATEWAY_CLOSE_LINGER_MS);
+}
+
+void conn_send(struct conn *c, const char *type, struct slice json, struct slice cursor, bool deflatable)
+{
+    if (!conn_alive(c)) return;
+    struct buffer *out = stream_output(c->stream);
+    if (c->kind == CONN_SOCKET) {
+        if (deflatable && c->flags & CONN_DEFLATE && json.len >= DEFLATE_MIN)
+            ws_write_deflated(out, conn_loop(c)->deflate, json, NULL);
+        else ws_write_frame(out, WS_TEXT, json, NULL);
+    } else if (c->kind == CONN_STREAM) {
+        if (cursor.len > 0) {
+            buffer_append_str(out, "id: ");
+            buffer_append_slice(out, cursor);
+            buffer_append_byte(out, '\n');
+        }
+        buffer_append_str(out, "event: ");
+        buffer_append_str(out, type);
+        buffer_append_str(out, "\ndata: ");
+        buffer_append_slice(out, json);
+        buffer_append_str(out, "\n\n");
+    } else {
+        return;
+    }
+    conn_written(c);
+}
+
+void conn_due(struct conn *c)
+{
+    if (!conn_alive(c)) return;
+    switch (c->kind) {
+    case CONN_SOCKET: socket_due(c); break;
+    case CONN_STREAM: sse_due(c); break;
+    case CONN_POLL: poll_due(c); break;
+    default: http_due(c); break;
+    }
+}

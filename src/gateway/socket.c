@@ -1,0 +1,205 @@
+/* WebSocket connections: from frames to calls, and the signs of life.
+ *
+ * After the upgrade the HTTP parser is gone, and an idle connection has no
+ * buffer. A text frame is copied into its call's arena and parsed there, since
+ * a call may outlive the bytes it came in. The first frame must be a hello;
+ * until it is answered nothing else is read.
+ *
+ * MISTAKES. A frame that is no request (bad JSON, unknown type) is answered
+ * with an error; a client that sends mostly such frames is cut with 1008: each
+ * mistake counts two, each good request takes one back.
+ *
+ * SILENCE. `heard_tick` is set by each chunk that arrives; the deadline is only
+ * moved when it comes, so a busy connection costs no timer work per frame.
+ */
+#include "gateway/call_private.h"
+#include "gateway/slab.h"
+
+/* ---- Frames ------------------------------------------------------------- */
+
+static void mistake(struct conn *c)
+{
+    c->mistakes = (uint8_t)(c->mistakes + 2);
+    if (c->mistakes >= 2 * GATEWAY_MISTAKES_MAX) conn_close(c, WS_CLOSE_POLICY);
+}
+
+static void request_refuse(struct call_state *cs, enum problem p, const char *field)
+{
+    struct conn *c = cs->conn;
+    conn_hold(c);
+    cs->call.field = field;
+    call_finish(&cs->call, p);
+    mistake(c);
+    conn_release(c);
+}
+
+/* Finds `type` and `id`. */
+static enum problem request_head(struct call_state *cs, struct gateway *g, const char **field_out)
+{
+    struct call *call = &cs->call;
+    struct slice type;
+    struct json id = json_get(call->fields, "id");
+    if (json_type(id) != JSON_ABSENT && json_type(id) != JSON_NULL) {
+        struct slice re;
+        *field_out = "id";
+        if (json_type(id) != JSON_STRING || json_string(&call->arena, id, &re) != SOTTO_OK || re.len > REQUEST_ID_MAX)
+            return PROBLEM_BAD_FIELD;
+        cs->re = re;
+    }
+    *field_out = "type";
+    struct json t = json_get(call->fields, "type");
+    if (json_type(t) != JSON_STRING || json_string(&call->arena, t, &type) != SOTTO_OK) return PROBLEM_BAD_FIELD;
+    *field_out = NULL;
+    call->op = op_by_type(g->op_index, type);
+    return call->op != NULL ? PROBLEM_NONE : PROBLEM_UNKNOWN_TYPE;
+}
+
+static void request_received(struct conn *c, struct slice text)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    struct call_state *cs = call_create(c, NULL);
+    struct call *call = &cs->call;
+    const char *field = NULL;
+    struct slice kept = arena_copy(&call->arena, text);
+    if (kept.data == NULL || json_parse(&call->arena, kept, &call->fields) != SOTTO_OK ||
+        json_type(call->fields) != JSON_OBJECT) {
+        request_refuse(cs, PROBLEM_BAD_JSON, NULL);
+        return;
+    }
+    enum problem p = request_head(cs, g, &field);
+    if (p != PROBLEM_NONE) {
+        request_refuse(cs, p, field);
+        return;
+    }
+    if (c->mistakes > 0) c->mistakes--;
+    /* Reading stops while this many are being served. */
+    if (c->holds >= GATEWAY_CALLS_PER_CONN_MAX) conn_block(c);
+    call_begin(cs);
+}
+
+static void pong(struct conn *c, struct slice payload)
+{
+    struct buffer *out = stream_output(c->stream);
+    /* A peer that pings and never reads would fill its queue: it gets no pong. */
+    if (stream_queued(c->stream) > CONN_COUNTED_MIN) return;
+    ws_write_frame(out, WS_PONG, payload, NULL);
+    conn_written(c);
+}
+
+static void message_received(struct conn *c, const struct ws_message *m)
+{
+    switch (m->opcode) {
+    case WS_TEXT:
+        if (c->session.user == NULL) hello_received(c, m->payload);
+        else request_received(c, m->payload);
+        break;
+    case WS_BINARY: conn_close(c, WS_CLOSE_UNSUPPORTED); break;
+    case WS_PING: pong(c, m->payload); break;
+    case WS_CLOSE: conn_close(c, WS_CLOSE_NORMAL); break;
+    default: break;
+    }
+}
+
+size_t socket_consume(struct conn *c, uint8_t *data, size_t len)
+{
+    struct ws_message m;
+    size_t used = 0;
+    uint16_t code = 0;
+    switch (ws_decode(c->ws, conn_loop(c)->deflate, data, len, &used, &m, &code)) {
+    case WS_MORE: return len;
+    case WS_MESSAGE:
+        message_received(c, &m);
+        /* Lets the decoder free a message that it had to collect. */
+        if (used == len) (void)!ws_decode(c->ws, conn_loop(c)->deflate, data + len, 0, &(size_t){0}, &m, &code);
+        return used;
+    default: conn_close(c, code); return len;
+    }
+}
+
+/* ---- Upgrade ------------------------------------------------------------ */
+
+void socket_start(struct conn *c, const struct http_message *request)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    struct ws_decoder *decoder = NULL;
+    bool deflate = false;
+    unsigned status = 0;
+    if (atomic_load_explicit(&g->draining, memory_order_relaxed)) {
+        conn_problem(c, PROBLEM_DRAINING, (struct slice){0}, NULL, 1000);
+        http_done(c);
+        return;
+    }
+    if (ws_accept(request, true, stream_output(c->stream), &deflate, &status) != SOTTO_OK) {
+        http_problem(c, PROBLEM_BAD_REQUEST, status, NULL);
+        http_done(c);
+        return;
+    }
+    conn_written(c);
+    enum sotto_err err = ws_decoder_create(true, deflate, SOTTO_FRAME_MAX, &decoder);
+    SOTTO_ASSERT(err == SOTTO_OK);
+    http_state_destroy(c);
+    conn_set_kind(c, CONN_SOCKET);
+    c->ws = decoder;
+    if (deflate) c->flags |= CONN_DEFLATE;
+    conn_arm(c, gateway_limits(g)->hello_timeout_ms);
+    conn_unblock(c);
+}
+
+/* ---- Silence ------------------------------------------------------------ */
+
+static uint64_t sooner(uint64_t a, uint64_t b)
+{
+    return a == 0 || (b != 0 && b < a) ? b : a;
+}
+
+uint64_t conn_silent_ms(const struct conn *c)
+{
+    return (uint64_t)(slab_tick(conn_loop(c)) - c->heard_tick) * GATEWAY_TICK_MS;
+}
+
+void conn_mark_absent(struct conn *c)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    if (c->flags & CONN_ABSENT) return;
+    c->flags |= CONN_ABSENT;
+    presence_session_alive(g->registry, &c->session, false, gateway_wall_ms(g));
+}
+
+void socket_due(struct conn *c)
+{
+    const struct gateway_limits *l = gateway_limits(conn_loop(c)->gateway);
+    if (c->session.user == NULL) {
+        conn_close(c, CLOSE_HELLO);
+        return;
+    }
+    uint64_t silent = conn_silent_ms(c);
+    if (l->idle_timeout_ms != 0 && silent >= l->idle_timeout_ms) {
+        conn_close(c, CLOSE_RESUME);
+        return;
+    }
+    if (c->mode == MODE_LAGGING || c->mode == MODE_SYNC) {
+        sync_lag_due(c);
+        if (!conn_alive(c)) return;
+    }
+    uint64_t next = 0;
+    if (l->idle_timeout_ms != 0) next = l->idle_timeout_ms - silent;
+    if (l->heartbeat_ms != 0 && silent >= l->heartbeat_ms) {
+        if (stream_queued(c->stream) == 0) {
+            ws_write_frame(stream_output(c->stream), WS_PING, (struct slice){0}, NULL);
+            conn_written(c);
+        }
+        next = sooner(next, l->heartbeat_ms);
+    } else if (l->heartbeat_ms != 0) {
+        next = sooner(next, l->heartbeat_ms - silent);
+    }
+    if (l->presence_ttl_ms != 0 && silent >= l->presence_ttl_ms) conn_mark_absent(c);
+    else if (l->presence_ttl_ms != 0) next = sooner(next, l->presence_ttl_ms - silent);
+    if (c->mode == MODE_LAGGING || c->mode == MODE_SYNC) next = sooner(next, LAG_LOOK_MS);
+    conn_arm(c, next);
+}
+
+void gateway_op_ping(struct call *c)
+{
+    json_put_u64(&c->answer, "ts", clock_wall_ms(c->services->clock));
+    call_finish(c, PROBLEM_NONE);
+}

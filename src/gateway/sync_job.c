@@ -1,0 +1,127 @@
+/* The half of the pump that runs on a worker: rows to JSON.
+ *
+ * The text is written once, straight from the rows, without a tree in between;
+ * a batch holds hundreds of messages, so that the way to the worker and back
+ * and the system call are paid once for all of them.
+ */
+#include "gateway/sync_job.h"
+
+#include "engine/inbox.h"
+
+#include <stdlib.h>
+
+static void on_conversation(void *ctx, const struct conversation *c, const struct member *me)
+{
+    struct sync_job *j = ctx;
+    (void)me;
+    event_json_batch_conversation(&j->w, c, &j->viewer);
+    j->count++;
+}
+
+static void on_message(void *ctx, const struct conversation *c, const struct member *me, const struct message *m)
+{
+    struct sync_job *j = ctx;
+    (void)me;
+    event_json_batch_message(&j->w, m, c->kind, &j->viewer, j->now_ms);
+    j->count++;
+    j->messages++;
+}
+
+static void on_marks(void *ctx, const struct conversation *c, const struct member *me, const struct member *who,
+                     bool delivered, bool read)
+{
+    struct sync_job *j = ctx;
+    (void)me;
+    j->count += event_json_batch_marks(&j->w, c, who, delivered, read, &j->viewer);
+}
+
+static void on_listed(void *ctx, const struct conversation *c, const struct member *me, const struct message *last,
+                      uint64_t unread)
+{
+    struct sync_job *j = ctx;
+    (void)me;
+    if (j->full) {
+        j->more = true;
+        return;
+    }
+    event_json_listed(&j->w, c, last, unread, &j->viewer, j->now_ms);
+    j->after = c->id;
+    j->count++;
+    if (j->text.len >= SYNC_PAGE_BYTES) j->full = true;
+}
+
+static void run_snapshot(struct sync_job *j, struct store *store)
+{
+    bool more = false;
+    struct id after = j->after;
+    if (!j->poll) buffer_append_str(&j->text, "{\"type\":\"sync.snapshot\",\"conversations\":[");
+    j->err = inbox_list(store, j->viewer.user, j->now_ms, id_is_zero(after) ? NULL : &after,
+                        SYNC_PAGE_CONVERSATIONS, on_listed, j, &more);
+    if (!j->poll) buffer_append_str(&j->text, "]}");
+    j->done = !more && !j->more;
+}
+
+static void run_batch(struct sync_job *j, struct store *store)
+{
+    static const struct inbox_sink proto = {
+        .conversation = on_conversation, .message = on_message, .marks = on_marks};
+    struct inbox_sink sink = proto;
+    sink.ctx = j;
+    if (!j->poll) buffer_append_str(&j->text, "{\"type\":\"sync.batch\",\"events\":[");
+    j->err = inbox_sync(store, j->viewer.user, j->now_ms, j->items_max, SYNC_BYTES_MAX, &sink, &j->cursor, &j->done);
+    if (j->poll) return;
+    buffer_append_str(&j->text, "],\"cursor\":\"");
+    cursor_write(&j->cursor, &j->text);
+    buffer_append_str(&j->text, "\"}");
+}
+
+static bool device_exists(struct directory *d, struct id user, uint8_t device)
+{
+    struct user_view *view = NULL;
+    bool found = false;
+    if (directory_view(d, user, &view) != SOTTO_OK) return false;
+    for (size_t i = 0; i < view->devices_count && !found; i++) found = view->devices[i].id == device;
+    user_view_unref(view);
+    return found;
+}
+
+static void job_run(struct job *job)
+{
+    struct sync_job *j = (struct sync_job *)(void *)job;
+    struct store *store = engine_store(j->services->engine);
+    j->now_ms = clock_wall_ms(j->services->clock);
+    j->w = json_writer_of(&j->text);
+    if (j->check_device && !device_exists(j->services->directory, j->viewer.user, j->viewer.device)) j->gone = true;
+    else if (j->snapshot) run_snapshot(j, store);
+    else run_batch(j, store);
+    if (j->err == SOTTO_OK && j->text.overflow) j->err = SOTTO_ERR_FULL;
+}
+
+struct sync_job *sync_job_create(struct conn *c)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    const struct sync_state *s = &c->extra->sync;
+    struct sync_job *j = sotto_zalloc(sizeof(*j));
+    j->job.run = job_run;
+    j->conn = c;
+    j->services = g->services;
+    j->viewer = (struct viewer){.user = session_user_id(&c->session), .device = c->session.device,
+                                .receipts_off = session_receipts_off(&c->session)};
+    j->check_device = s->check_device;
+    j->snapshot = s->snapshot;
+    j->after = s->snapshot_after;
+    j->cursor = s->cursor;
+    j->items_max = SYNC_ITEMS_MAX;
+    buffer_init(&j->text, SYNC_TEXT_MAX);
+    if (c->kind == CONN_POLL) {
+        j->poll = true;
+        if (c->extra->poll.limit < j->items_max) j->items_max = (size_t)c->extra->poll.limit;
+    }
+    return j;
+}
+
+void sync_job_destroy(struct sync_job *j)
+{
+    buffer_deinit(&j->text);
+    free(j);
+}

@@ -1,0 +1,47 @@
+/* One piece of synchronising, done on a worker. */
+#ifndef SOTTO_GATEWAY_SYNC_JOB_H
+#define SOTTO_GATEWAY_SYNC_JOB_H
+
+#include "gateway/call_private.h"
+#include "gateway/event_json.h"
+#include "gateway/slab.h"
+
+enum {
+    SYNC_ITEMS_MAX = 512,             /* events in one batch */
+    SYNC_BYTES_MAX = 96 * 1024,       /* of rows in one batch */
+    SYNC_PAGE_CONVERSATIONS = 100,
+    SYNC_PAGE_BYTES = 256 * 1024,     /* a page of a snapshot ends past this */
+    SYNC_TEXT_MAX = 8 * 1024 * 1024,
+};
+
+struct sync_job {
+    struct job job;
+    struct conn *conn;                /* held; the loop's */
+    const struct services *services;
+    struct viewer viewer;
+    bool check_device;
+    bool snapshot;                    /* a page of conversations instead of events */
+    bool poll;                        /* the answer of a long-poll */
+    size_t items_max;
+    struct id after;                  /* in and out: conversations up to here */
+    struct cursor cursor;             /* in and out */
+
+    enum sotto_err err;
+    bool gone;                        /* the device is no more */
+    bool done;                        /* end of the backlog, or of the list */
+    size_t count, messages;           /* events written */
+    struct buffer text;               /* one JSON object; for a poll, bare events */
+    struct json_writer w;
+    uint64_t now_ms;
+    bool full, more;                  /* the page has enough; something was left out */
+};
+struct sync_job *sync_job_create(struct conn *c);
+void sync_job_destroy(struct sync_job *j);
+
+/* sync_pump.c, for poll.c: another look; a snapshot from now. */
+void sync_again(struct conn *c);
+void sync_snapshot(struct conn *c);
+/* poll.c */
+void poll_finished(struct conn *c, struct sync_job *j);
+
+#endif
