@@ -138,6 +138,12 @@ static uint16_t port_of(int fd)
     return ntohs(((struct sockaddr_in *)(void *)&name)->sin_port);
 }
 
+static enum sotto_err error_of(int error)
+{
+    if (error == EADDRINUSE) return SOTTO_ERR_EXISTS;
+    return error == EACCES ? SOTTO_ERR_DENIED : SOTTO_ERR_IO;
+}
+
 /* An empty host or "*" is every address, IPv6 with IPv4 inside where it exists. */
 static int open_host(const char *host, uint16_t port, enum sotto_err *err_out)
 {
@@ -153,7 +159,7 @@ static int open_host(const char *host, uint16_t port, enum sotto_err *err_out)
         if (getaddrinfo(any ? everywhere[i] : host, service, &hints, &list) != 0) continue;
         for (const struct addrinfo *a = list; a != NULL && fd < 0; a = a->ai_next) {
             fd = open_socket(a);
-            if (fd < 0) *err_out = errno == EADDRINUSE ? SOTTO_ERR_EXISTS : errno == EACCES ? SOTTO_ERR_DENIED : SOTTO_ERR_IO;
+            if (fd < 0) *err_out = error_of(errno);
         }
         freeaddrinfo(list);
     }

@@ -46,7 +46,8 @@ static void log__text__quotes_what_could_break_a_line(void **state)
     capture_start(&c, false);
     LOG(c.log, LOG_INFO, "gateway.accept", LOG_U("conn", 12), LOG_S("addr", "::1"), LOG_I("delta", -3));
     LOG(c.log, LOG_DEBUG, "gateway.quiet", LOG_U("conn", 12));
-    LOG(c.log, LOG_ERROR, "x.y", LOG_S("a", "two words\n\"q\""), LOG_S("b", ""), LOG_S("c", "\xff"), LOG_ID("id", id));
+    LOG(c.log, LOG_ERROR, "x.y", LOG_S("a", "two words\n\"q\""), LOG_S("b", ""), LOG_S("c", "\xff"),
+        LOG_ID("id", id));
     log_set_level(c.log, LOG_DEBUG);
     log_write(c.log, LOG_DEBUG, "bare", NULL, 0);
     LOG(NULL, LOG_ERROR, "nobody", LOG_U("conn", 1));
@@ -62,7 +63,8 @@ static void log__json__is_one_object_per_line(void **state)
     (void)state;
     static struct capture c;
     capture_start(&c, true);
-    LOG(c.log, LOG_WARN, "store.open", LOG_S("path", "/a b"), LOG_U("n", UINT64_MAX), LOG_SLICE("s", SLICE_LIT("\xc3\xa9")));
+    LOG(c.log, LOG_WARN, "store.open", LOG_S("path", "/a b"), LOG_U("n", UINT64_MAX),
+        LOG_SLICE("s", SLICE_LIT("\xc3\xa9")));
     assert_string_equal(capture_end(&c),
                         "{\"ts\":\"2026-01-02T03:04:05.678Z\",\"level\":\"warn\",\"event\":\"store.open\","
                         "\"path\":\"/a b\",\"n\":18446744073709551615,\"s\":\"\xc3\xa9\"}\n");

@@ -58,7 +58,8 @@ static void base64__decode__round_trips_every_length(void **state)
 static void base64__decode__refuses_what_is_not_base64(void **state)
 {
     (void)state;
-    static const char *const bad[] = {"A", "AAAAA", "A===", "AA=", "Zg==Zg==", "Z g=", "Zh==", "Zm9=", "Zm9", "=", "====", "Zm9v\n", "Zm9v=", "Z*9v"};
+    static const char *const bad[] = {"A",    "AAAAA", "A===", "AA=", "Zg==Zg==", "Z g=",  "Zh==",
+                                      "Zm9=", "Zm9",   "=",    "====", "Zm9v\n",  "Zm9v=", "Z*9v"};
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
         uint8_t out[32];
         size_t len = 77;
@@ -87,7 +88,11 @@ static void hex__round_trip__and_refusals(void **state)
 static bool utf8_by_definition(const uint8_t *s, size_t len)
 {
     while (len != 0) {
-        size_t more = s[0] < 0x80 ? 0 : (s[0] & 0xe0) == 0xc0 ? 1 : (s[0] & 0xf0) == 0xe0 ? 2 : (s[0] & 0xf8) == 0xf0 ? 3 : 9;
+        size_t more = 9;
+        if (s[0] < 0x80) more = 0;
+        else if ((s[0] & 0xe0) == 0xc0) more = 1;
+        else if ((s[0] & 0xf0) == 0xe0) more = 2;
+        else if ((s[0] & 0xf8) == 0xf0) more = 3;
         if (more >= len) return false;
         uint32_t v = more == 0 ? s[0] : s[0] & (0x3fu >> more);
         for (size_t i = 1; i <= more; i++) {
@@ -121,7 +126,8 @@ static void utf8__valid__agrees_with_the_definition_on_all_short_texts(void **st
 static void utf8__step__does_not_depend_on_the_cuts(void **state)
 {
     (void)state;
-    static const char text[] = "plain ascii, then \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf\xed\x9f\xbf end of it";
+    static const char text[] = "plain ascii, then \xc3\xa9\xe2\x82\xac\xf0\x9f\x98\x80\xf4\x8f\xbf\xbf\xed\x9f\xbf"
+                               " end of it";
     size_t len = sizeof(text) - 1;
     for (size_t a = 0; a <= len; a++)
         for (size_t b = a; b <= len; b++) {
@@ -167,7 +173,8 @@ static void id__versions__are_in_the_text(void **state)
     id_format(a, text);
     assert_int_equal(text[14], '4');
     assert_non_null(strchr("89ab", text[19]));
-    struct id early = id_time_ordered(&random.source, 1700000000000), late = id_time_ordered(&random.source, 1700000000001);
+    struct id early = id_time_ordered(&random.source, 1700000000000);
+    struct id late = id_time_ordered(&random.source, 1700000000001);
     assert_true(id_cmp(early, late) < 0);
     id_format(late, text);
     assert_memory_equal(text, "018bcfe5-6801-7", 15);

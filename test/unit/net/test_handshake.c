@@ -47,7 +47,8 @@ static void handshake__accept__rfc6455_example(void **state)
     struct accepted a = accept_request(REQUEST "\r\n", true);
     assert_int_equal(a.err, SOTTO_OK);
     assert_false(a.deflate);
-    assert_true(slice_is(buffer_slice(&a.out), "HTTP/1.1 101 Switching Protocols\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    assert_true(slice_is(buffer_slice(&a.out), "HTTP/1.1 101 Switching Protocols\r\n"
+                                               "Upgrade: websocket\r\nConnection: Upgrade\r\n"
                                                "Sec-WebSocket-Accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n\r\n"));
     buffer_deinit(&a.out);
 }
@@ -61,11 +62,13 @@ static void handshake__accept__refuses_what_is_not_one(void **state)
     } cases[] = {
         {"GET / HTTP/1.1\r\nHost: a\r\n\r\n", 426},
         {"POST / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nContent-Length: 0\r\n\r\n", 426},
-        {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\nSec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
+        {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: h2c\r\nConnection: upgrade\r\n"
+         "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\n"
          "Sec-WebSocket-Version: 13\r\n\r\n", 426},
         {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 8\r\n\r\n", 426},
-        {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n\r\n", 400},
+        {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\n"
+         "Sec-WebSocket-Version: 13\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
          "Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ=\r\n\r\n", 400},
         {"GET / HTTP/1.1\r\nHost: a\r\nUpgrade: websocket\r\nConnection: upgrade\r\nSec-WebSocket-Version: 13\r\n"
@@ -165,9 +168,11 @@ static void handshake__connected__refuses_other_answers(void **state)
         {ANSWER "\r\n", SOTTO_OK},
         {ANSWER "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover\r\n\r\n", SOTTO_OK},
         {ANSWER "Sec-WebSocket-Extensions: permessage-deflate\r\n\r\n", SOTTO_ERR_INVALID},
-        {ANSWER "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; client_max_window_bits=9\r\n\r\n",
+        {ANSWER "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+                "client_max_window_bits=9\r\n\r\n",
          SOTTO_ERR_INVALID},
-        {ANSWER "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; server_max_window_bits=9\r\n\r\n",
+        {ANSWER "Sec-WebSocket-Extensions: permessage-deflate; server_no_context_takeover; "
+                "server_max_window_bits=9\r\n\r\n",
          SOTTO_OK},
         {ANSWER "Sec-WebSocket-Extensions: other\r\n\r\n", SOTTO_ERR_INVALID},
         {ANSWER "Sec-WebSocket-Protocol: chat\r\n\r\n", SOTTO_ERR_INVALID},

@@ -120,11 +120,13 @@ static void http__requests__are_understood(void **state)
     expect_messages("GET http://h:1/p?q HTTP/1.1\r\n" HOST "\r\n", "0 0 [/p][q] 100 Host=a {}\n");
     expect_messages("GET http://h?q HTTP/1.1\r\n" HOST "\r\n", "0 0 [/][q] 100 Host=a {}\n");
     expect_messages("PROPFIND /x HTTP/1.1\r\n" HOST "\r\n", "7 0 [/x][] 100 Host=a {}\n");
-    expect_messages("POST /m HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello", "2 0 [/m][] 100 Host=a Content-Length=5 {hello}\n");
+    expect_messages("POST /m HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello",
+                    "2 0 [/m][] 100 Host=a Content-Length=5 {hello}\n");
     expect_messages("PUT /m HTTP/1.1\r\n" HOST "Transfer-Encoding: Chunked\r\n\r\n"
                     "5;ext=\"v\"\r\nhello\r\n1\r\n \r\n5\r\nworld\r\n0\r\nTrailer: x\r\n\r\n",
                     "3 0 [/m][] 100 Host=a Transfer-Encoding=Chunked {hello world}\n");
-    expect_messages("PATCH /m HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n", "4 0 [/m][] 100 Host=a Content-Length=0 {}\n");
+    expect_messages("PATCH /m HTTP/1.1\r\n" HOST "Content-Length: 0\r\n\r\n",
+                    "4 0 [/m][] 100 Host=a Content-Length=0 {}\n");
 }
 
 static void http__pipelining__gives_one_message_at_a_time(void **state)
