@@ -1,9 +1,11 @@
 """Start, first minute, drain, stop, exit codes, rights of files."""
+import json
 import re
 import signal
 import socket
+import sqlite3
 import stat
-import time
+import subprocess
 
 import pytest
 
@@ -75,23 +77,46 @@ def test_stop__new_connections_are_refused_while_draining(server):
         socket.create_connection(("127.0.0.1", port), 1)
 
 
-def test_stop__second_signal_ends_at_once(make_server):
-    # A request that never ends keeps the drain waiting.
-    server = make_server(drain_timeout="60s", request_timeout="60s").start()
+def begin_registration(server, username):
+    """Sends the request and does not wait for its answer."""
+    body = json.dumps({"username": username, "password": "correct horse", "deviceName": "x", "platform": "x"})
     s = server.open()
-    s.sendall(b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 100\r\n\r\n{")
-    device = server.register("anna")
-    reader = device.connect()
+    s.sendall(f"POST /api/v1/accounts HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+              f"Content-Length: {len(body)}\r\n\r\n{body}".encode())
+    return s
+
+
+@pytest.fixture
+def stuck(server):
+    """A server with a request in flight: its database is locked by us."""
+    server.register("anna")
+    lock = sqlite3.connect(server.data / "directory.db", isolation_level=None)
+    lock.execute("BEGIN IMMEDIATE")
+    request = begin_registration(server, "ben")
+    wait_for(lambda: b'sotto_requests_total{via="rest"} 2\n' in server.http("GET", "/metrics")[2])
+    yield server, lock, request
+    request.close()
+    lock.close()
+
+
+def test_stop__waits_for_what_is_in_flight(stuck):
+    server, lock, request = stuck
     server.signal(signal.SIGTERM)
     server.wait_for_log("server.drain")
-    time.sleep(0.2)
-    if server.process.poll() is None:
-        server.signal(signal.SIGTERM)
-        assert server.wait(5) == 1
-    else:
-        # Nothing was in flight for the gateway: then the first signal was enough.
-        assert server.wait(5) == 0
-    reader.close()
+    with pytest.raises(subprocess.TimeoutExpired):
+        server.process.wait(0.5)
+    lock.execute("ROLLBACK")
+    assert b"HTTP/1.1 200" in request.recv(65536)
+    assert server.wait() == 0
+
+
+def test_stop__second_signal_ends_at_once(stuck):
+    server, _, _ = stuck
+    server.signal(signal.SIGTERM)
+    server.wait_for_log("server.drain")
+    server.signal(signal.SIGTERM)
+    assert server.wait(3) == 1
+    assert "second signal" in server.log()
 
 
 def test_kill__restart_without_ceremony(server):
