@@ -338,6 +338,11 @@ enum e2ee_err session_open(const struct e2ee_env *env, struct session *session,
         err = spqr_receive(env, &session->spqr, message->pq_ratchet, message->pq_ratchet_len,
                            jump_max, &pq_key);
     }
+    if (err == E2EE_ERR_DUPLICATE && turned) {
+        /* Nothing of this message has been authenticated: it may as well
+         * belong to another session. */
+        err = E2EE_ERR_DECRYPT;
+    }
     if (err == E2EE_OK) {
         message_keys_derive(&seed, &pq_key, &keys);
         err = message_open(env, session, message, &keys, &plaintext);
