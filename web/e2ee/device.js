@@ -12,6 +12,8 @@ const SEEN = ['same', 'new', 'changed'];
 
 const words = (bytes) => new Uint32Array(bytes.buffer);
 const doubles = (bytes) => new Float64Array(bytes.buffer);
+const addresses = new Map(); // of the last peers, as bytes
+const ADDRESSES_MAX = 4096;
 const u32le = (value) => new Uint8Array(new Uint32Array([value]).buffer);
 
 /* The account of a user: kind byte 0 and the 16 bytes of the UUID. */
@@ -21,7 +23,14 @@ export function serviceId(uuid) {
   return Uint8Array.from([0, ...hex.match(/../g).map((pair) => parseInt(pair, 16))]);
 }
 export function address(uuid, device) {
-  return Uint8Array.from([...serviceId(uuid), device]);
+  const name = `${uuid}.${device}`;
+  let bytes = addresses.get(name);
+  if (bytes === undefined) {
+    bytes = Uint8Array.from([...serviceId(uuid), device]);
+    if (addresses.size >= ADDRESSES_MAX) addresses.clear();
+    addresses.set(name, bytes);
+  }
+  return bytes;
 }
 
 export class Device {

@@ -56,6 +56,8 @@ class Core {
     this.memory = instance.exports.memory;
     this.exports._initialize();
     this.check(this.exports.e2ee_init(), 'e2ee_init');
+    this.scratch = this.exports.sotto_alloc(SCRATCH_LEN);
+    this.view(this.scratch, SCRATCH_LEN).fill(0);
     return this;
   }
 
@@ -102,17 +104,23 @@ class Core {
   /* Calls a function whose result is an error value. Arguments: a number as it
    * is (0 for NULL), bytes as address (and length, if wrapped in slice()), out(n)
    * for room of n bytes, BYTES for a result of any length. Returns what the out
-   * arguments hold, in order. All copies are wiped and freed. */
+   * arguments hold, in order. All copies are wiped afterwards. */
   call(name, ...args) {
-    const memory = [];
+    const large = []; // what did not fit into the scratch memory
     const outs = [];
     const flat = [];
+    let used = 0;
     const room = (len) => {
-      const at = this.exports.sotto_alloc(len);
-      if (at === 0) throw new CoreError('memory', name);
-      memory.push([at, len]);
-      this.view(at, len).fill(0);
-      return at;
+      const at = this.scratch + used;
+      if (used + len <= SCRATCH_LEN) {
+        used = (used + len + 7) & ~7;
+        return at;
+      }
+      const more = this.exports.sotto_alloc(len);
+      if (more === 0) throw new CoreError('memory', name);
+      this.view(more, len).fill(0);
+      large.push([more, len]);
+      return more;
     };
     try {
       for (const arg of args) {
@@ -120,7 +128,7 @@ class Core {
         else if (arg instanceof Out) outs.push([arg, flat[flat.push(room(arg.len)) - 1]]);
         else {
           const bytes = arg instanceof Slice ? arg.bytes : arg;
-          const at = room(Math.max(bytes.length, 1));
+          const at = room(bytes.length || 1);
           this.view(at, bytes.length).set(bytes);
           flat.push(at);
           if (arg instanceof Slice) flat.push(bytes.length);
@@ -129,7 +137,8 @@ class Core {
       this.check(this.exports[name](...flat), name);
       return outs.map(([out, at]) => this.take(out, at));
     } finally {
-      for (const [at, len] of memory) this.exports.sotto_free(at, len);
+      this.view(this.scratch, used).fill(0);
+      for (const [at, len] of large) this.exports.sotto_free(at, len);
     }
   }
 
@@ -143,6 +152,7 @@ class Core {
   }
 }
 
+const SCRATCH_LEN = 16384;
 const STORE = 3; // E2EE_ERR_STORE
 const NOT_FOUND = 4; // E2EE_ERR_NOT_FOUND
 

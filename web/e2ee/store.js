@@ -1,10 +1,6 @@
 // A store in memory with transactions, for tests and as the model of a real
 // one: what a failed call wrote is taken back.
-const keyOf = (kind, key) => {
-  let text = `${kind}/`;
-  for (const byte of key) text += byte.toString(16).padStart(2, '0');
-  return text;
-};
+const keyOf = (kind, key) => String.fromCharCode(kind, ...key);
 
 export class MemoryStore {
   records = new Map();

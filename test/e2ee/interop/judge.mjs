@@ -158,9 +158,9 @@ const operations = {
       signedId: id,
       signedKey: hex(signed.getPublicKey().serialize()),
       signedSig: hex(signedSig),
-      kyberId: id,
-      kyberKey: hex(kyber.getPublicKey().serialize()),
-      kyberSig: hex(kyberSig),
+      kemId: id,
+      kemKey: hex(kyber.getPublicKey().serialize()),
+      kemSig: hex(kyberSig),
     };
     if (request.oneTime) {
       const once = signal.PrivateKey.generate();
@@ -178,7 +178,7 @@ const operations = {
       b.oneTimeId ?? null, b.oneTimeKey ? signal.PublicKey.deserialize(bin(b.oneTimeKey)) : null,
       b.signedId, signal.PublicKey.deserialize(bin(b.signedKey)), bin(b.signedSig),
       signal.PublicKey.deserialize(bin(b.identity)),
-      b.kyberId, signal.KEMPublicKey.deserialize(bin(b.kyberKey)), bin(b.kyberSig));
+      b.kemId, signal.KEMPublicKey.deserialize(bin(b.kemKey)), bin(b.kemSig));
     await signal.processPreKeyBundle(bundle, remote(request), me.address, me.sessions, me.identities);
     return {};
   },
