@@ -1,0 +1,290 @@
+"""What no client of ours would send. The server answers or closes with the right
+code, and lives on."""
+import json
+import os
+import random
+import socket
+import struct
+import time
+
+import pytest
+
+import sotto
+from described import (Rest, Socket, anonymous_bytes, b64, check_error, message, raw, register)
+
+
+@pytest.fixture(autouse=True)
+def lives_on(server):
+    yield
+    assert server.process.poll() is None
+    assert Rest(server).ok("GET", "/server")
+
+
+def status_of(answer):
+    return int(answer.split(b" ", 2)[1]) if answer.startswith(b"HTTP/1.1 ") else None
+
+
+# -- HTTP ----------------------------------------------------------------------
+
+GET = b"GET /api/v1/server HTTP/1.1\r\nHost: x\r\n"
+
+
+@pytest.mark.parametrize("request_bytes,statuses", [
+    (b"nonsense\r\n\r\n", (400,)),
+    (b"\x00\x01\x02\xff" * 40, (400,)),
+    (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), (400,)),  # a TLS hello
+    (b"GET /api/v1/server HTTP/1.1\r\n\r\n", (400,)),                     # no Host
+    (b"GET /api/v1/server HTTP/3.9\r\nHost: x\r\n\r\n", (400, 505)),
+    (b"GET  /api/v1/server HTTP/1.1\r\nHost: x\r\n\r\n", (400,)),
+    (GET + b"A: b\r\n folded\r\n\r\n", (400,)),
+    (GET + b"A : b\r\n\r\n", (400,)),
+    (GET + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", (400,)),
+    (GET + b"Content-Length: -1\r\n\r\n", (400,)),
+    (GET + b"Content-Length: 5\r\nTransfer-Encoding: chunked\r\n\r\n0\r\n\r\n", (400,)),
+    (GET + b"Transfer-Encoding: chunked\r\n\r\nzz\r\n\r\n", (400,)),
+    (GET + b"Transfer-Encoding: gzip\r\n\r\n", (400, 501)),
+    (GET + b"X: " + b"a" * 20000 + b"\r\n\r\n", (431,)),
+    (GET + b"".join(b"H%d: v\r\n" % i for i in range(100)) + b"\r\n", (431,)),
+    (b"GET /" + b"a" * 20000 + b" HTTP/1.1\r\nHost: x\r\n\r\n", (414, 431)),
+    (b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n", (413,)),
+    (b"BREW /api/v1/server HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", (400, 405, 501)),
+    (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 501, 505)),
+])
+def test_malformed_http(server, request_bytes, statuses):
+    answer = raw(server, request_bytes, shut=True)
+    assert status_of(answer) in statuses, answer[:300]
+
+
+@pytest.mark.parametrize("method,path,code", [
+    ("GET", "/nothing", "not_found"), ("POST", "/server", "method_not_allowed"),
+    ("DELETE", "/messages", "method_not_allowed"), ("GET", "/users/%00", None), ("GET", "/users/%zz", None),
+    ("GET", "/conversations/../account", None), ("GET", "//account", None),
+    ("GET", "/account?x=1", None), ("GET", "/conversations?limit=0", "bad_field"),
+    ("GET", "/conversations?limit=201", None), ("GET", "/conversations?limit=x", "bad_field"),
+    ("GET", "/conversations?limit=-1", "bad_field"), ("GET", "/conversations?limit=1&limit=2", None),
+    ("GET", "/conversations?after=x", None), ("GET", "/conversations/x", "bad_field"),
+    ("GET", "/conversations/00000000-0000-4000-8000-000000000000", None),
+    ("GET", "/conversations/00000000-0000-4000-8000-000000000000/messages/99999999999999999999", "bad_field"),
+    ("PATCH", "/devices/x", "bad_field"), ("PATCH", "/devices/128", "bad_field"),
+    ("GET", "/users?username=" + "a" * 3000, None), ("GET", "/users", "bad_field"),
+])
+def test_odd_requests(server, method, path, code):
+    status, answer = register(server).api.call(method, path)
+    assert status == 200 or 400 <= status < 500, answer
+    if code:
+        assert answer["code"] == code, answer
+
+
+@pytest.mark.parametrize("body", [
+    b"", b"{", b"[]", b"5", b"null", b'"x"', b"{\"username\"}", b"{'a':1}", b'{"a":1,}', b'{"a":01}', b'{"a":NaN}',
+    b'{"a":1}{"b":2}', b'{"username":"\xff\xfe"}', b'{"username":"\\ud800"}', b'{"username":"a\x00b"}',
+    b'{"a":' * 40 + b"1" + b"}" * 40, b"[" * 100000, b'{"username":"a","username":"b"}',
+    b'{"username":"' + b"a" * 500000 + b'"}', b'{"a":"\\x41"}', b'\xef\xbb\xbf{}', b'{"a":[' + b"0," * 20000 + b"0]}"])
+def test_bad_bodies(server, body):
+    status, answer = Rest(server).call("POST", "/login", body)
+    assert status in (400, 413) and answer["code"] in ("bad_json", "bad_field", "bad_request", "too_large"), answer
+
+
+def test_pipelined_requests_are_answered_in_order(server):
+    answer = raw(server, (GET + b"\r\n") * 5 + GET + b"Connection: close\r\n\r\n")
+    assert answer.count(b"HTTP/1.1 200") == 6
+
+
+def test_a_request_in_single_bytes(server):
+    with server.open() as s:
+        for b in GET + b"Connection: close\r\n\r\n":
+            s.sendall(bytes([b]))
+        assert s.recv(100).startswith(b"HTTP/1.1 200")
+
+
+def test_slow_requests_are_cut(tmp_path):
+    with sotto.Server(tmp_path, request_timeout="500ms", keepalive_timeout="500ms") as server:
+        for start in (b"", b"GET /api", GET, b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 10\r\n\r\n{"):
+            begin = time.monotonic()
+            answer = raw(server, start, seconds=10)
+            assert answer == b"" or status_of(answer) in (400, 408), answer[:200]
+            assert time.monotonic() - begin < 8
+        with server.open() as s:  # a byte now and then does not help
+            begin = time.monotonic()
+            try:
+                for b in GET * 100:
+                    s.sendall(bytes([b]))
+                    time.sleep(0.05)
+                    assert time.monotonic() - begin < 8
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+
+
+def test_half_open_and_abandoned(server):
+    for _ in range(50):
+        s = server.open()
+        s.sendall(GET)
+        s.close()
+    for _ in range(20):  # reset in the middle of an answer
+        s = server.open()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.sendall((GET + b"\r\n") * 20)
+        s.close()
+    with server.open() as s:  # the client has finished; the answer still comes
+        s.sendall(GET + b"\r\n")
+        s.shutdown(socket.SHUT_WR)
+        assert s.recv(100).startswith(b"HTTP/1.1 200")
+
+
+# -- The handshake ----------------------------------------------------------------
+
+WS = ["GET /api/v1/ws HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade",
+      "Sec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==", "Sec-WebSocket-Version: 13"]
+
+
+@pytest.mark.parametrize("drop,add,statuses", [
+    (3, None, (400, 426)), (2, None, (400, 426)), (4, None, (400,)), (5, None, (400, 426)),
+    (4, "Sec-WebSocket-Key: short", (400,)), (5, "Sec-WebSocket-Version: 8", (400, 426)),
+    (0, "POST /api/v1/ws HTTP/1.1", (400, 405))])
+def test_bad_handshakes(server, drop, add, statuses):
+    lines = [line for i, line in enumerate(WS) if i != drop]
+    if add:
+        lines.insert(drop, add)
+    answer = raw(server, ("\r\n".join(lines) + "\r\n\r\n").encode(), shut=True)
+    assert status_of(answer) in statuses, answer[:300]
+
+
+# -- Frames ------------------------------------------------------------------------
+
+def frame(first, payload, mask=b"\x01\x02\x03\x04", length=None):
+    n = len(payload) if length is None else length
+    head = bytes([first]) + (bytes([0x80 | n]) if n < 126 else b"\xfe" + struct.pack("!H", n) if n < 65536
+                             else b"\xff" + struct.pack("!Q", n))
+    return head + mask + bytes(b ^ mask[i % 4] for i, b in enumerate(payload))
+
+
+@pytest.mark.parametrize("data,code", [
+    (bytes([0x81, 0x02]) + b"{}", 1002),                        # not masked
+    (frame(0xC1, b"{}"), 1002),                                 # RSV1 that was not agreed
+    (frame(0xA1, b"{}"), 1002), (frame(0x91, b"{}"), 1002),
+    (frame(0x83, b"x"), 1002), (frame(0x8B, b"x"), 1002),       # reserved opcodes
+    (frame(0x80, b"x"), 1002),                                  # continuation of nothing
+    (frame(0x01, b"a") + frame(0x81, b"b"), 1002),              # a message in a message
+    (frame(0x09, b"x"), 1002),                                  # fragmented control frame
+    (frame(0x89, b"x" * 126), 1002),                            # long control frame
+    (frame(0x88, b"\x03"), 1002),                               # half a close code
+    (frame(0x88, struct.pack("!H", 1005)), 1002), (frame(0x88, struct.pack("!H", 999)), 1002),
+    (frame(0x88, struct.pack("!H", 1000) + b"\xff"), 1007),
+    (frame(0x82, b"\x00"), 1003),                               # binary
+    (frame(0x81, b"\xff"), 1007), (frame(0x81, b"\xed\xa0\x80"), 1007),
+    (frame(0x01, b"\xc3") + frame(0x80, b"x"), 1007),
+    (frame(0x81, b"", length=2 << 20), 1009),
+    (b"\x81\xff" + struct.pack("!Q", 1 << 63) + b"abcd", (1002, 1009)),
+    (b"\x81\xfe" + struct.pack("!H", 5) + b"\0\0\0\0hello", 1002),  # not the shortest length
+])
+@pytest.mark.parametrize("signed_in", [True, False])
+def test_bad_frames(server, data, code, signed_in):
+    d = register(server) if signed_in else None
+    s = d.connect() if d else Socket(server)
+    with s:
+        s.send_raw(data)
+        got = s.wait_closed()
+        wanted = code if isinstance(code, tuple) else (code,)
+        assert got in wanted, got
+
+
+def test_good_but_odd_frames(server):
+    d = register(server)
+    with d.connect() as s:
+        s.send_raw(frame(0x89, b"hi"))                       # ping
+        opcode, payload = s.read_frame()
+        assert (opcode, payload) == (10, b"hi")
+        text = b'{"type":"ping","id":"frag"}'
+        for i, part in enumerate([text[:5], b"", text[5:11], text[11:]]):
+            s.send_raw(frame((0x01 if i == 0 else 0x00) | (0x80 if i == 3 else 0), part))
+            s.send_raw(frame(0x8A, b"unasked"))              # pongs in between
+        assert s.expect("pong")["re"] == "frag"
+        for b in frame(0x81, b'{"type":"ping","id":"slow"}'):
+            s.send_raw(bytes([b]))
+        assert s.expect("pong")["re"] == "slow"
+        s.send_raw(frame(0x88, struct.pack("!H", 1000) + b"bye"))
+        assert s.wait_closed() == 1000
+
+
+@pytest.mark.parametrize("text,code", [
+    ("", "bad_json"), ("{", "bad_json"), ("5", None), ("[]", None), ("{}", None), ('{"type":5}', None),
+    ('{"type":"no.such"}', "unknown_type"), ('{"type":"hello","token":"x"}', None),
+    ('{"type":"ping","id":5}', None), ('{"type":"ping","id":"' + "x" * 65 + '"}', None),
+    ('{"type":"message.send"}', "bad_field"), ('{"type":"ping","type":"ping"}', "bad_json"),
+    ('{"type":"account.get","id":"\\u0000"}', None), ("[" * 1000 + "]" * 1000, "bad_json")])
+def test_bad_requests_keep_the_connection(server, text, code):
+    d = register(server)
+    with d.connect() as s:
+        s.send_frame(1, text.encode())
+        error = s.expect("error") if code or "account.get" not in text else None
+        if code:
+            assert error["code"] == code, error
+        assert s.request("ping")["type"] == "pong"
+
+
+def test_the_largest_frame(server):
+    a, b = register(server), register(server)
+    with a.connect() as s:
+        pad = {"type": "ping", "id": "big", "pad": ""}
+        pad["pad"] = "x" * ((1 << 20) - len(json.dumps(pad)))
+        s.send_frame(1, json.dumps(pad).encode())
+        assert s.expect("pong")["re"] == "big"
+        s.send_frame(1, json.dumps({**pad, "more": 1}).encode())
+        assert s.wait_closed() == 1009
+
+
+# -- Floods -------------------------------------------------------------------------
+
+def test_random_bytes(server):
+    rng = random.Random(4711)
+    for _ in range(150):
+        raw(server, rng.randbytes(rng.randrange(1, 600)), shut=True)
+    d = register(server)
+    good = [json.dumps({"type": "message.send", "id": "1", **message(d)}).encode(), b'{"type":"ping","id":"x"}']
+    for _ in range(150):
+        with d.connect() as s:
+            text = bytearray(rng.choice(good))
+            for _ in range(rng.randrange(1, 5)):
+                text[rng.randrange(len(text))] = rng.randrange(256)
+            s.send_frame(1, bytes(text))
+            try:
+                s.request("ping")
+            except sotto.Closed as closed:
+                assert closed.code == 1007
+            except sotto.Problem:
+                pass
+
+
+def test_floods_leave_the_memory_flat(server):
+    d = register(server)
+
+    def once():
+        for _ in range(10):
+            with d.connect() as s:
+                for i in range(300):
+                    s.send_frame(9, b"x" * 100)
+                    s.send_frame(1, b'{"type":"no.such","id":"%d"}' % i)
+                    s.send_frame(1, b"{")
+                s.request("ping")
+        for _ in range(100):
+            raw(server, GET + b"X: " + b"a" * 15000, shut=True)
+
+    once()
+    before = anonymous_bytes(server)
+    once()
+    once()
+    assert anonymous_bytes(server) - before < 8 << 20
+
+
+def test_someone_who_asks_and_never_reads(server):
+    """Requests whose answers are never taken: bounded, then cut."""
+    d = register(server)
+    before = anonymous_bytes(server)
+    with d.connect() as s:
+        s.socket.settimeout(2)
+        try:
+            for i in range(200000):
+                s.send_frame(1, b'{"type":"server.info","id":"%d"}' % i)
+        except (TimeoutError, BrokenPipeError, ConnectionResetError, socket.timeout):
+            pass
+        assert anonymous_bytes(server) - before < 64 << 20

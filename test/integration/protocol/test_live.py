@@ -1,0 +1,300 @@
+"""What is not stored: presence, typing; and limits, slow readers, storms."""
+import threading
+import time
+
+import pytest
+
+import sotto
+from described import (Chain, Rest, Socket, anonymous_bytes, b64, history, message, register, seen)
+
+
+def status(event, who):
+    return {u["userId"]: u for u in event["users"]}[who.user_id]
+
+
+# -- Presence ------------------------------------------------------------------
+
+def test_presence_comes_and_goes(tmp_path):
+    with sotto.Server(tmp_path, presence_ttl="1s") as server:
+        a, b = register(server), register(server)
+        with a.connect() as s:
+            assert status(s.request("presence.watch", userIds=[b.user_id]), b)["status"] in ("offline", "recently")
+            with b.connect():
+                assert status(s.expect("presence"), b)["status"] == "online"
+            gone = status(s.expect("presence"), b)
+            assert gone["status"] in ("recently", "offline") and "lastSeenAt" in gone
+            s.request("presence.watch", userIds=[])
+            with b.connect():
+                assert [e for e in s.quiet() if e["type"] == "presence"] == []
+
+
+@pytest.mark.parametrize("visibility,contact,visible", [
+    ("everyone", False, True), ("contacts", False, False), ("contacts", True, True), ("nobody", True, False)])
+def test_presence_visibility(server, visibility, contact, visible):
+    a, b = register(server), register(server)
+    b.api.ok("PATCH", "/account", {"presenceVisibility": visibility})
+    if contact:
+        b.api.ok("PUT", f"/contacts/{a.user_id}")
+    with b.connect(), a.connect() as s:
+        wanted = "online" if visible else "hidden"
+        assert status(s.request("presence.watch", userIds=[b.user_id]), b)["status"] == wanted
+        assert status(a.api.ok("GET", f"/presence/{b.user_id}"), b)["status"] == wanted
+        if not visible:
+            assert "lastSeenAt" not in status(a.api.ok("GET", f"/presence/{b.user_id}"), b)
+
+
+def test_presence_is_reciprocal_and_blocks_hide(server):
+    a, b, c = register(server), register(server), register(server)
+    a.api.ok("PATCH", "/account", {"presenceVisibility": "nobody"})
+    c.api.ok("PUT", f"/blocks/{b.user_id}")
+    with b.connect(), c.connect():
+        assert status(a.api.ok("GET", f"/presence/{b.user_id}"), b)["status"] == "hidden"
+        assert status(b.api.ok("GET", f"/presence/{c.user_id}"), c)["status"] == "hidden"
+
+
+def test_presence_view_is_bounded(server):
+    a = register(server)
+    with a.connect() as s:
+        s.refused("bad_field", "presence.watch", userIds=["00000000-0000-4000-8000-%012d" % i for i in range(257)])
+        s.refused("bad_field", "presence.watch", userIds=["x"])
+
+
+# -- Typing --------------------------------------------------------------------
+
+def test_typing_is_told_and_expires(tmp_path):
+    with sotto.Server(tmp_path, typing_ttl="500ms") as server:
+        a, b = register(server), register(server)
+        conversation = a.send(b)["conversationId"]
+        with a.connect() as sa, b.connect() as sb:
+            sa.request("typing", conversationId=conversation)
+            event = sb.expect("typing")
+            assert (event["userId"], event["deviceId"], event["started"]) == (a.user_id, a.device_id, True)
+            assert event["expiresInMs"] == 500
+            stopped = sb.expect("typing", 5)
+            assert stopped["started"] is False
+            sa.request("typing", conversationId=conversation, started=False)
+            assert [e for e in sa.quiet() if e["type"] == "typing"] == []
+            sa.request("typing", conversationId=conversation)
+            cursor = sb.cursor
+        with b.connect(cursor) as sb:  # never stored
+            assert [e for e in sb.backlog if e["type"] == "typing"] == []
+
+
+# -- Limits --------------------------------------------------------------------
+
+def test_limits_say_when_to_come_back(tmp_path):
+    with sotto.Server(tmp_path, limit_device="2/s burst 5") as server:
+        a, b = register(server), register(server)
+        with a.connect() as s:
+            for i in range(12):
+                s.tell("message.send", id=str(i), **message(b, str(i), f"k{i}"))
+            answers = [s.expect("message.sent" if i < 5 else "error") for i in range(12)]
+            throttled = s.expect("flow_control")
+            assert throttled["state"] == "throttled" and throttled["retryAfterMs"] > 0
+            refused = [e for e in answers if e["type"] == "error"]
+            assert len(refused) == 7 and all(e["code"] == "rate_limited" for e in refused)
+        a.api.refused("rate_limited", "POST", "/messages", message(b))
+
+        def allowed():
+            code, answer = a.api.call("POST", "/messages", message(b, "later", "late"))
+            return code == 200
+        sotto.wait_for(allowed, 10, "the bucket to fill")
+
+
+@pytest.mark.parametrize("option,value", [("limit_user", "1/s burst 3"), ("limit_address", "1/s burst 6")])
+def test_request_limits(tmp_path, option, value):
+    with sotto.Server(tmp_path, **{option: value}) as server:
+        a = register(server)
+        codes = [a.api.call("GET", "/account")[0] for _ in range(12)]
+        assert 200 in codes and 429 in codes and set(codes) == {200, 429}
+
+
+def test_pair_bundle_and_typing_limits(tmp_path):
+    with sotto.Server(tmp_path, limit_conversation="1/s burst 2", limit_bundles="1/s burst 2",
+                      limit_typing="1/s burst 2") as server:
+        a, b, c = register(server), register(server), register(server)
+        conversation = a.send(b)["conversationId"]
+        a.send(b)
+        a.api.refused("rate_limited", "POST", "/messages", message(b))
+        a.send(c)  # another conversation has its own
+        codes = [a.api.call("POST", f"/users/{b.user_id}/bundles", {})[1].get("code") for _ in range(4)]
+        assert "rate_limited" in codes
+        codes = [a.api.call("POST", "/typing", {"conversationId": conversation})[1].get("code") for _ in range(4)]
+        assert "rate_limited" in codes
+
+
+def test_too_many_connections(tmp_path):
+    with sotto.Server(tmp_path, connections_per_address=8) as server:
+        d = register(server)
+        held, refused = [], 0
+        for _ in range(16):
+            try:
+                held.append(Socket(server))
+            except (sotto.Problem, sotto.Closed, OSError):
+                refused += 1
+        assert refused >= 8
+        for s in held:
+            s.close()
+        sotto.wait_for(lambda: _connects(d), 10, "room for a connection")
+
+
+def _connects(d):
+    try:
+        d.connect().close()
+        return True
+    except (sotto.Problem, sotto.Closed, OSError):
+        return False
+
+
+# -- Slow readers ----------------------------------------------------------------
+
+def flood(a, b, count, size=8000):
+    """count messages of `size` bytes from a; waits for all answers."""
+    with a.connect() as s:
+        under_way = 0
+        for i in range(count):
+            s.tell("message.send", id=str(i), **message(b, "x" * size, f"flood{i}"))
+            under_way += 1
+            while under_way >= 32:
+                s.expect("message.sent", 30)
+                under_way -= 1
+        while under_way:
+            s.expect("message.sent", 30)
+            under_way -= 1
+
+
+def test_a_slow_reader_lags_and_catches_up(tmp_path):
+    with sotto.Server(tmp_path, window_bytes="64KiB", window_events="50", lag_timeout="60s") as server:
+        a, b = register(server), register(server)
+        with b.connect() as s:
+            flood(a, b, 1500)
+            chain, states = Chain(), []
+            while chain.sequence < 1500:
+                e = s.read(20)
+                for e in e["events"] if e["type"] == "sync.batch" else [e]:
+                    if e["type"] == "message.new":
+                        chain.add(e)
+                    elif e["type"] == "flow_control":
+                        states.append(e["state"])
+            assert "lagging" in states
+            sotto.wait_for(lambda: "live" in states or states.append(s.expect("flow_control", 20)["state"]), 20,
+                           "the word that it has caught up")
+            a.send(b, "live again")
+            chain.add(s.expect("message.new"))
+
+
+def test_a_reader_that_never_reads_is_cut_and_loses_nothing(tmp_path):
+    with sotto.Server(tmp_path, window_bytes="64KiB", lag_timeout="500ms") as server:
+        a, b = register(server), register(server)
+        s = b.connect()
+        cursor = s.cursor
+        begin = anonymous_bytes(server)
+        flood(a, b, 1500)
+        assert anonymous_bytes(server) - begin < 96 << 20
+        chain = Chain()
+        code = None
+        try:
+            while True:
+                e = s.read(30)
+                if "cursor" in e:
+                    cursor = e["cursor"]
+                for e in e["events"] if e["type"] == "sync.batch" else [e]:
+                    if e["type"] == "message.new":
+                        chain.add(e)
+        except sotto.Closed as closed:
+            code = closed.code
+        except ConnectionResetError:
+            pass
+        assert code in (4001, None)  # the close frame itself may not fit
+        s.close()
+        with b.connect(cursor) as s:
+            for e in s.backlog:
+                if e["type"] == "message.new":
+                    chain.add(e)
+        assert chain.sequence == 1500
+
+
+def test_memory_for_all_connections_is_bounded(tmp_path):
+    with sotto.Server(tmp_path, window_bytes="1MiB", queue_memory="4MiB", lag_timeout="60s") as server:
+        a = register(server)
+        readers = [register(server) for _ in range(12)]
+        sockets = [r.connect() for r in readers]
+        begin = anonymous_bytes(server)
+        threads = [threading.Thread(target=flood, args=(a.another(f"w{i}"), r, 500, 16000))
+                   for i, r in enumerate(readers)]
+        for t in threads:
+            t.start()
+        for t in threads:
+            t.join(60)
+        assert anonymous_bytes(server) - begin < 200 << 20
+        for r, s in zip(readers, sockets):
+            chain, cursor = Chain(), s.cursor
+            try:
+                while chain.sequence < 500:
+                    e = s.read(20)
+                    cursor = e.get("cursor", cursor)
+                    for e in e["events"] if e["type"] == "sync.batch" else [e]:
+                        if e["type"] == "message.new":
+                            chain.add(e)
+            except sotto.Closed as closed:
+                assert closed.code in (4001, None)
+            except ConnectionResetError:
+                pass
+            s.close()
+            if chain.sequence < 500:
+                with r.connect(cursor) as s:
+                    for e in s.backlog:
+                        if e["type"] == "message.new":
+                            chain.add(e)
+            assert chain.sequence == 500
+
+
+# -- Storms ------------------------------------------------------------------------
+
+def test_reconnect_storm(server):
+    friend = register(server)
+    devices = [register(server) for _ in range(20)]
+    cursors = {}
+    for d in devices:
+        with d.connect() as s:
+            cursors[d] = s.cursor
+    problems = []
+
+    def storm(d):
+        try:
+            chain, cursor = Chain(), cursors[d]
+            for round_number in range(10):
+                with d.connect(cursor) as s:
+                    for e in s.backlog:
+                        if e["type"] == "message.new":
+                            chain.add(e)
+                    cursor = s.cursor
+            friend_chain = chain.sequence
+            with d.connect(cursor) as s:
+                for e in s.backlog:
+                    if e["type"] == "message.new":
+                        chain.add(e)
+                while chain.sequence < 5:
+                    chain.add(s.expect("message.new"))
+            assert friend_chain <= 5
+        except Exception as e:
+            problems.append(repr(e))
+
+    threads = [threading.Thread(target=storm, args=(d,)) for d in devices]
+    for t in threads:
+        t.start()
+    for i in range(5):
+        for d in devices:
+            friend.send(d, str(i))
+    for t in threads:
+        t.join(60)
+    assert problems == []
+
+
+def test_many_that_never_say_hello(server):
+    begin = anonymous_bytes(server)
+    held = [Socket(server) for _ in range(400)]
+    assert anonymous_bytes(server) - begin < 16 << 20
+    register(server).api.ok("GET", "/account")
+    for s in held:
+        s.close()
