@@ -119,6 +119,7 @@ static void http__requests__are_understood(void **state)
     expect_messages("OPTIONS * HTTP/1.1\r\n" HOST "\r\n", "6 0 [/][] 100 Host=a {}\n");
     expect_messages("GET http://h:1/p?q HTTP/1.1\r\n" HOST "\r\n", "0 0 [/p][q] 100 Host=a {}\n");
     expect_messages("GET http://h?q HTTP/1.1\r\n" HOST "\r\n", "0 0 [/][q] 100 Host=a {}\n");
+    expect_messages("DELETE /x HTTP/1.1\r\n" HOST "\r\n", "5 0 [/x][] 100 Host=a {}\n");
     expect_messages("PROPFIND /x HTTP/1.1\r\n" HOST "\r\n", "7 0 [/x][] 100 Host=a {}\n");
     expect_messages("POST /m HTTP/1.1\r\n" HOST "Content-Length: 5\r\n\r\nhello",
                     "2 0 [/m][] 100 Host=a Content-Length=5 {hello}\n");
