@@ -106,7 +106,7 @@ struct credentials {
     uint8_t device;
     char token[TOKEN_TEXT_MAX]; /* "sot_…", base64url; NUL-terminated; secret */
 };
-/* Makes the account and its first device. Problems: BAD_FIELD (why), 
+/* Makes the account and its first device. Problems: BAD_FIELD (why),
  * USERNAME_TAKEN, PHONE_TAKEN, REGISTRATION_CLOSED, INVITE, STORAGE_FULL, INTERNAL. */
 enum problem directory_register(struct directory *d, const struct registration *r, struct buffer *why,
                                 struct credentials *credentials_out);
