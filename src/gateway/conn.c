@@ -389,7 +389,8 @@ void conn_close(struct conn *c, uint16_t code)
     c->flags |= CONN_CLOSING;
     conn_arm(c, 0);
     conn_leave(c);
-    stream_close(c->stream, GATEWAY_CLOSE_LINGER_MS);
+    bool draining = atomic_load_explicit(&g->draining, memory_order_relaxed);
+    stream_close(c->stream, draining ? GATEWAY_DRAIN_LINGER_MS : GATEWAY_CLOSE_LINGER_MS);
 }
 
 void conn_send(struct conn *c, const char *type, struct slice json, struct slice cursor, bool deflatable)

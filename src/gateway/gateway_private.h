@@ -21,7 +21,8 @@ enum {
     GATEWAY_PENDING_EVENTS_MAX = 65536,/* published and not yet delivered, per loop */
     GATEWAY_PEERS_MAX = 16384,         /* direct conversations whose members are remembered */
     GATEWAY_ANSWER_KEEP = 8 * 1024,    /* answer memory that a free call keeps */
-    GATEWAY_CLOSE_LINGER_MS = 2000,
+    GATEWAY_CLOSE_LINGER_MS = 2000,    /* for the peer to end the connection too */
+    GATEWAY_DRAIN_LINGER_MS = 500,
     GATEWAY_TICK_MS = 100,
 };
 

@@ -172,6 +172,8 @@ void socket_due(struct conn *c)
         conn_close(c, CLOSE_HELLO);
         return;
     }
+    /* A peer that reads, however slowly, lives: the lag timeout is for those. */
+    if (stream_queued(c->stream) > 0 && c->mode != MODE_LIVE) c->heard_tick = slab_tick(conn_loop(c));
     uint64_t silent = conn_silent_ms(c);
     if (l->idle_timeout_ms != 0 && silent >= l->idle_timeout_ms) {
         conn_close(c, CLOSE_RESUME);
@@ -184,10 +186,8 @@ void socket_due(struct conn *c)
     uint64_t next = 0;
     if (l->idle_timeout_ms != 0) next = l->idle_timeout_ms - silent;
     if (l->heartbeat_ms != 0 && silent >= l->heartbeat_ms) {
-        if (stream_queued(c->stream) == 0) {
-            ws_write_frame(stream_output(c->stream), WS_PING, (struct slice){0}, NULL);
-            conn_written(c);
-        }
+        ws_write_frame(stream_output(c->stream), WS_PING, (struct slice){0}, NULL);
+        conn_written(c);
         next = sooner(next, l->heartbeat_ms);
     } else if (l->heartbeat_ms != 0) {
         next = sooner(next, l->heartbeat_ms - silent);
