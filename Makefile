@@ -74,24 +74,20 @@ lint: dependencies $(BUILD)/CMakeCache.txt ## layers, headers, style, clang-tidy
 	tools/run-tidy $(BUILD)
 
 .PHONY: asan
-asan: ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
-	@tools/install-dependencies build test
+asan: test-dependencies ## the tests under AddressSanitizer and UndefinedBehaviorSanitizer
 	test/suites/sanitized address $(BUILD)/asan $(JOBS)
 
 .PHONY: tsan
-tsan: ## the tests under ThreadSanitizer
-	@tools/install-dependencies build test
+tsan: test-dependencies ## the tests under ThreadSanitizer
 	test/suites/sanitized thread $(BUILD)/tsan $(JOBS)
 
 .PHONY: fuzz
-fuzz: ## every fuzzer for FUZZ_SECONDS each (60)
-	@tools/install-dependencies build fuzz
+fuzz: test-dependencies ## every fuzzer for FUZZ_SECONDS each (60)
 	test/suites/fuzzed $(FUZZ_SECONDS) $(BUILD)/fuzz $(JOBS)
 
 .PHONY: soak
-soak: ## integration tests and fuzzers again and again for SOAK_MINUTES (60)
-	@tools/install-dependencies build test fuzz
-	$(configure) -B $(BUILD)
+soak: test-dependencies ## integration tests and fuzzers again and again for SOAK_MINUTES (60)
+	$(configure) -B $(BUILD) -DSOTTO_E2EE=ON
 	ninja -C $(BUILD) -j $(JOBS)
 	test/suites/fuzzed $$(( $(SOAK_MINUTES) * 60 / 2 )) $(BUILD)/fuzz $(JOBS)
 	end=$$(( SECONDS + $(SOAK_MINUTES) * 30 )); while [ $$SECONDS -lt $$end ]; do \
