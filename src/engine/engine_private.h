@@ -4,7 +4,7 @@
 
 #include "base/map.h"
 #include "engine/engine.h"
-#include "engine/keys.h"
+#include "store/keys.h"
 
 #include <pthread.h>
 

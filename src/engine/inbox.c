@@ -15,7 +15,7 @@
 #include "engine/inbox.h"
 
 #include "base/limits.h"
-#include "engine/keys.h"
+#include "store/keys.h"
 
 enum { LAST_VISIBLE_ROWS_MAX = 64 };
 

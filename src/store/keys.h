@@ -1,6 +1,6 @@
 /* The keys of store/store.h, built in the caller's memory. */
-#ifndef SOTTO_ENGINE_KEYS_H
-#define SOTTO_ENGINE_KEYS_H
+#ifndef SOTTO_STORE_KEYS_H
+#define SOTTO_STORE_KEYS_H
 
 #include "base/bytes.h"
 #include "base/id.h"
