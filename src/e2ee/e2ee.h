@@ -84,7 +84,7 @@ enum {
     E2EE_RECORD_MAX = 1 << 26,          /* bytes of one stored record */
     E2EE_REGISTRATION_ID_MAX = 16380,
     E2EE_DEVICE_ID_MAX = 127,
-    E2EE_FORWARD_JUMP_MAX = 25000,      /* steps ahead in one chain */
+    E2EE_FORWARD_JUMP_MAX = 25000,      /* from the last message to one ahead of it */
     E2EE_SKIPPED_KEYS_MAX = 2000,       /* kept for late messages, per chain */
     E2EE_RECEIVER_CHAINS_MAX = 5,
     E2EE_ARCHIVED_SESSIONS_MAX = 40,

@@ -138,13 +138,13 @@ enum e2ee_err pqchain_receive(const struct e2ee_env *env, struct pqchain *chain,
     if (index <= half->counter) {
         return keylist_take(&found->skipped, index, key_out) ? E2EE_OK : E2EE_ERR_DUPLICATE;
     }
-    uint32_t passed = index - half->counter - 1; /* messages that were skipped */
-    if (passed > jump_max) {
+    uint32_t jump = index - half->counter; /* 1 for the next message in order */
+    if (jump > jump_max) {
         return E2EE_ERR_TOO_FAR;
     }
     /* Keep what is at most 2000 behind `index` afterwards. */
     uint32_t oldest = index > E2EE_SKIPPED_KEYS_MAX ? index - E2EE_SKIPPED_KEYS_MAX : 0;
-    uint32_t skipped = passed < E2EE_SKIPPED_KEYS_MAX ? passed : E2EE_SKIPPED_KEYS_MAX;
+    uint32_t skipped = jump - 1 < E2EE_SKIPPED_KEYS_MAX ? jump - 1 : E2EE_SKIPPED_KEYS_MAX;
     keylist_drop_below(&found->skipped, oldest);
     enum e2ee_err err = keylist_reserve(env, &found->skipped, skipped);
     if (err != E2EE_OK) {
