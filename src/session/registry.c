@@ -43,6 +43,7 @@ void registry_destroy(struct registry **registry)
         while (shard->changed != NULL) {
             struct session_user *u = shard->changed;
             shard->changed = u->changed_next;
+            u->changed = false;
             registry_release(shard, u);
         }
         SOTTO_ASSERT(shard->map.count == 0);
