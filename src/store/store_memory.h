@@ -1,16 +1,25 @@
 /* A store in memory, for the simulator: sorted, with snapshots, and with faults
- * at chosen commits. Real enough that the engine cannot tell. */
+ * at chosen calls. Real enough that the engine cannot tell. */
 #ifndef SOTTO_STORE_MEMORY_H
 #define SOTTO_STORE_MEMORY_H
 
 #include "store/store.h"
 
-enum store_fault { STORE_FAULT_NONE, STORE_FAULT_FULL, STORE_FAULT_IO, STORE_FAULT_UNCERTAIN_LOST, STORE_FAULT_UNCERTAIN_KEPT };
-/* Asked before each commit and before each get (write false). */
+enum store_fault {
+    STORE_FAULT_NONE,
+    STORE_FAULT_FULL,           /* a commit is refused */
+    STORE_FAULT_IO,             /* a commit or a read fails */
+    STORE_FAULT_UNCERTAIN_LOST, /* a commit is uncertain, and is not there */
+    STORE_FAULT_UNCERTAIN_KEPT, /* a commit is uncertain, and is there */
+};
+/* Asked before each commit (write) and before each get and each new iterator
+ * (not write; anything but NONE is then IO). Under the store's lock. */
 typedef enum store_fault (*store_fault_fn)(void *ctx, bool write);
 
+/* fault may be NULL: never. store_backup is refused with INVALID. */
 struct store *store_memory_create(store_fault_fn fault, void *ctx);
-/* What a crash leaves: a new store with the committed content of this one. */
+/* What a crash leaves: a new store with the committed content of this one. Its
+ * iterators and batches are gone before. */
 struct store *store_memory_reopen(struct store **old, store_fault_fn fault, void *ctx);
 
 #endif
