@@ -17,9 +17,11 @@
 
 #include "core/conversation.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
+enum { CALLS_GIVE_BACK = 64 };
 enum { CALL_ARENA_MAX = 8 * 1024 * 1024, CALL_ANSWER_MAX = 8 * 1024 * 1024, CALL_WHY_MAX = 512,
        THROTTLED_EVERY_MS = 1000 };
 
@@ -49,6 +51,7 @@ struct call_state *call_create(struct conn *c, const struct operation *op)
     if (cs != NULL) {
         gl->free_calls = cs->next_free;
         gl->free_calls_count--;
+        if (gl->free_calls_count < gl->free_calls_low) gl->free_calls_low = gl->free_calls_count;
         answer = cs->call.answer_bytes;
         why = cs->call.why;
     } else {
@@ -97,16 +100,30 @@ void call_destroy(struct call_state *cs)
     conn_release(c);
 }
 
-void calls_deinit(struct gateway_loop *gl)
+static void calls_free(struct gateway_loop *gl, size_t count)
 {
-    while (gl->free_calls != NULL) {
+    while (count-- > 0 && gl->free_calls != NULL) {
         struct call_state *cs = gl->free_calls;
         gl->free_calls = cs->next_free;
+        gl->free_calls_count--;
         buffer_deinit(&cs->call.answer_bytes);
         buffer_deinit(&cs->call.why);
         free(cs);
     }
-    gl->free_calls_count = 0;
+}
+
+void calls_trim(struct gateway_loop *gl)
+{
+    size_t unused = gl->free_calls_low;
+    calls_free(gl, unused);
+    gl->free_calls_low = gl->free_calls_count;
+    /* After a burst the system gets its memory back. */
+    if (unused >= CALLS_GIVE_BACK) malloc_trim(0);
+}
+
+void calls_deinit(struct gateway_loop *gl)
+{
+    calls_free(gl, SIZE_MAX);
 }
 
 /* ---- For handlers ------------------------------------------------------- */

@@ -15,7 +15,7 @@
 /* Maxima of the gateway; those of the protocol are in base/limits.h. */
 enum {
     GATEWAY_LISTENERS_MAX = 16,
-    GATEWAY_CALLS_FREE_MAX = 256,      /* calls kept for reuse, per loop */
+    GATEWAY_CALLS_FREE_MAX = 4096,     /* calls kept for reuse, per loop */
     GATEWAY_CALLS_PER_CONN_MAX = 64,   /* in flight; then reading stops */
     GATEWAY_MISTAKES_MAX = 32,         /* frames that are no requests; then 1008 */
     GATEWAY_PENDING_EVENTS_MAX = 65536,/* published and not yet delivered, per loop */
@@ -68,7 +68,7 @@ struct gateway_loop {
     uint32_t next_due;       /* tick; 0: nothing armed */
 
     struct call_state *free_calls;
-    size_t free_calls_count;
+    size_t free_calls_count, free_calls_low; /* low: fewest since the last tick */
     uint64_t request_seed, request_count;
 
     struct event_texts texts;
