@@ -28,6 +28,8 @@ ASYNCAPI = yaml.safe_load((ROOT / "docs" / "asyncapi.yaml").read_text())
 CODES = {code: int(status) for code, status in
          re.findall(r'X\(PROBLEM_\w+,\s*"(\w+)",\s*(\d+),', (ROOT / "src" / "wire" / "problem.h").read_text())
          if code != "ok"}
+# A request that is wrong as HTTP is a bad_request with the status for what is wrong.
+HTTP_STATUSES = (408, 414, 415, 426, 431, 501, 505)
 STORE = {"openapi.yaml": OPENAPI, "asyncapi.yaml": ASYNCAPI}
 seen = collections.Counter()
 
@@ -79,7 +81,8 @@ ERROR = EVENTS["error"]
 def check_error(body, status=None):
     ERROR.validate(body)
     if status is not None:
-        assert status == CODES[body["code"]], f"{body['code']} came with {status}"
+        exact = HTTP_STATUSES if body["code"] == "bad_request" else ()
+        assert status == CODES[body["code"]] or status in exact, f"{body['code']} came with {status}"
     if body["code"] == "rate_limited":
         assert body.get("retryAfterMs", 0) > 0
     seen["code " + body["code"]] += 1
@@ -145,8 +148,38 @@ class Socket(sotto.Socket):
 
     cursor = None
 
+    def read_frame(self):
+        """Like the parent's, but takes nothing until the frame is whole, so that a
+        read that timed out can be repeated."""
+        have = self.buffer
+        while True:
+            need = 2
+            if len(have) >= 2:
+                length = have[1] & 0x7F
+                need += {126: 2, 127: 8}.get(length, 0)
+                if len(have) >= need:
+                    if length >= 126:
+                        length = int.from_bytes(have[2:need], "big")
+                    if len(have) >= need + length:
+                        return super().read_frame()
+            self._more()
+            have = self.buffer
+
     def _read_fresh(self, seconds):
-        event = check_event(super()._read_fresh(seconds))
+        end = time.monotonic() + seconds
+        while True:
+            self.socket.settimeout(max(0.001, end - time.monotonic()))
+            opcode, payload = self.read_frame()
+            if opcode == 1:
+                break
+            if opcode == 9:
+                self.send_frame(10, payload)
+                if time.monotonic() > end:
+                    raise TimeoutError
+            if opcode == 8:
+                code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None
+                raise sotto.Closed(code, payload[2:].decode())
+        event = check_event(json.loads(payload))
         if "cursor" in event:
             self.cursor = event["cursor"]
         return event

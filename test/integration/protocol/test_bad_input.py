@@ -35,7 +35,7 @@ GET = b"GET /api/v1/server HTTP/1.1\r\nHost: x\r\n"
     (b"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03" + bytes(200), (400,)),  # a TLS hello
     (b"GET /api/v1/server HTTP/1.1\r\n\r\n", (400,)),                     # no Host
     (b"GET /api/v1/server HTTP/3.9\r\nHost: x\r\n\r\n", (400, 505)),
-    (b"GET  /api/v1/server HTTP/1.1\r\nHost: x\r\n\r\n", (400,)),
+    (b"GET  /api/v1/server HTTP/1.1\r\nHost: x\r\n\r\n", (200, 400)),  # RFC 9112 3: may be lenient
     (GET + b"A: b\r\n folded\r\n\r\n", (400,)),
     (GET + b"A : b\r\n\r\n", (400,)),
     (GET + b"Content-Length: 5\r\nContent-Length: 6\r\n\r\nhello", (400,)),
@@ -49,7 +49,7 @@ GET = b"GET /api/v1/server HTTP/1.1\r\nHost: x\r\n"
     (b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Length: 2000000\r\n\r\n", (413,)),
     (b"BREW /api/v1/server HTTP/1.1\r\nHost: x\r\nConnection: close\r\n\r\n", (400, 405, 501)),
     (b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", (400, 501, 505)),
-])
+], ids=lambda v: repr(v[:60]) if isinstance(v, bytes) else "")
 def test_malformed_http(server, request_bytes, statuses):
     answer = raw(server, request_bytes, shut=True)
     assert status_of(answer) in statuses, answer[:300]
@@ -67,7 +67,7 @@ def test_malformed_http(server, request_bytes, statuses):
     ("GET", "/conversations/00000000-0000-4000-8000-000000000000/messages/99999999999999999999", "bad_field"),
     ("PATCH", "/devices/x", "bad_field"), ("PATCH", "/devices/128", "bad_field"),
     ("GET", "/users?username=" + "a" * 3000, None), ("GET", "/users", "bad_field"),
-])
+], ids=lambda v: str(v)[:60])
 def test_odd_requests(server, method, path, code):
     status, answer = register(server).api.call(method, path)
     assert status == 200 or 400 <= status < 500, answer
@@ -79,10 +79,16 @@ def test_odd_requests(server, method, path, code):
     b"", b"{", b"[]", b"5", b"null", b'"x"', b"{\"username\"}", b"{'a':1}", b'{"a":1,}', b'{"a":01}', b'{"a":NaN}',
     b'{"a":1}{"b":2}', b'{"username":"\xff\xfe"}', b'{"username":"\\ud800"}', b'{"username":"a\x00b"}',
     b'{"a":' * 40 + b"1" + b"}" * 40, b"[" * 100000, b'{"username":"a","username":"b"}',
-    b'{"username":"' + b"a" * 500000 + b'"}', b'{"a":"\\x41"}', b'\xef\xbb\xbf{}', b'{"a":[' + b"0," * 20000 + b"0]}"])
+    b'{"username":"' + b"a" * 500000 + b'"}', b'{"a":"\\x41"}', b'\xef\xbb\xbf{}', b'{"a":[' + b"0," * 20000 + b"0]}"], ids=lambda b: repr(b[:20]))
 def test_bad_bodies(server, body):
-    status, answer = Rest(server).call("POST", "/login", body)
+    status, answer = Rest(server).call("POST", "/login", body, {"Content-Type": "application/json"})
     assert status in (400, 413) and answer["code"] in ("bad_json", "bad_field", "bad_request", "too_large"), answer
+
+
+def test_a_body_that_is_not_json_at_all(server):
+    status, answer = Rest(server).call("POST", "/login", b"username=x", {
+        "Content-Type": "application/x-www-form-urlencoded"})
+    assert (status, answer["code"]) == (415, "bad_request")
 
 
 def test_pipelined_requests_are_answered_in_order(server):
@@ -176,7 +182,7 @@ def frame(first, payload, mask=b"\x01\x02\x03\x04", length=None):
     (frame(0x81, b"", length=2 << 20), 1009),
     (b"\x81\xff" + struct.pack("!Q", 1 << 63) + b"abcd", (1002, 1009)),
     (b"\x81\xfe" + struct.pack("!H", 5) + b"\0\0\0\0hello", 1002),  # not the shortest length
-])
+], ids=lambda v: v[:6].hex() if isinstance(v, bytes) else str(v))
 @pytest.mark.parametrize("signed_in", [True, False])
 def test_bad_frames(server, data, code, signed_in):
     d = register(server) if signed_in else None
@@ -210,8 +216,8 @@ def test_good_but_odd_frames(server):
     ("", "bad_json"), ("{", "bad_json"), ("5", None), ("[]", None), ("{}", None), ('{"type":5}', None),
     ('{"type":"no.such"}', "unknown_type"), ('{"type":"hello","token":"x"}', None),
     ('{"type":"ping","id":5}', None), ('{"type":"ping","id":"' + "x" * 65 + '"}', None),
-    ('{"type":"message.send"}', "bad_field"), ('{"type":"ping","type":"ping"}', "bad_json"),
-    ('{"type":"account.get","id":"\\u0000"}', None), ("[" * 1000 + "]" * 1000, "bad_json")])
+    ('{"type":"message.send"}', "bad_field"), ('{"type":"account.update","displayName":"a","displayName":"b"}', "bad_field"),
+    ('{"type":"account.get","id":"\\u0000"}', None), ("[" * 1000 + "]" * 1000, "bad_json")], ids=lambda v: str(v)[:40])
 def test_bad_requests_keep_the_connection(server, text, code):
     d = register(server)
     with d.connect() as s:
@@ -261,11 +267,14 @@ def test_floods_leave_the_memory_flat(server):
     def once():
         for _ in range(10):
             with d.connect() as s:
-                for i in range(300):
-                    s.send_frame(9, b"x" * 100)
-                    s.send_frame(1, b'{"type":"no.such","id":"%d"}' % i)
-                    s.send_frame(1, b"{")
-                s.request("ping")
+                try:
+                    for i in range(300):
+                        s.send_frame(9, b"x" * 100)
+                        s.send_frame(1, b'{"type":"no.such","id":"f%d"}' % i)
+                        s.send_frame(1, b"{")
+                except (BrokenPipeError, ConnectionResetError):
+                    pass
+                assert s.wait_closed() in (1008, None)  # after too many mistakes
         for _ in range(100):
             raw(server, GET + b"X: " + b"a" * 15000, shut=True)
 
