@@ -28,6 +28,10 @@ typedef struct aes_key_st {
     unsigned rounds;
 } AES_KEY;
 
+/* Which of these are used depends on the word size that the file picks. */
+#pragma GCC diagnostic push
+#pragma GCC diagnostic ignored "-Wunused-function"
+
 static inline uint32_t CRYPTO_load_u32_le(const void *in)
 {
     uint32_t value;
@@ -73,8 +77,6 @@ static void aes_nohw_ctr32_encrypt_blocks(const uint8_t *in, uint8_t *out, size_
 static void aes_nohw_cbc_encrypt(const uint8_t *in, uint8_t *out, size_t len, const AES_KEY *key,
                                  uint8_t *ivec, const int enc);
 
-#pragma GCC diagnostic push
-#pragma GCC diagnostic ignored "-Wunused-function"
 #include <aes_nohw.c>
 #pragma GCC diagnostic pop
 

@@ -1,0 +1,6 @@
+foreach(name e2ee_parse e2ee_spqr e2ee_session e2ee_record)
+  sotto_fuzzer(${name} LINK e2ee_test_support)
+  if(TARGET fuzz_${name})
+    target_include_directories(fuzz_${name} PRIVATE ${CMAKE_SOURCE_DIR}/test)
+  endif()
+endforeach()
