@@ -1,0 +1,461 @@
+/* The engine, turn by turn: what is answered, told and stored, and what a
+ * failing store makes of it. */
+#include "unit/engine/fixture.h"
+
+static void engine__first_message__creates_and_tells_in_order(void **state)
+{
+    struct fixture *f = *state;
+    struct record r = message_to(f, 1, 2, "k1", "hello");
+    struct applied a = ask(f, &r);
+    assert_int_equal(a.problem, PROBLEM_NONE);
+    assert_int_equal(a.sequence, 1);
+    assert_int_equal(a.ts_ms, START_MS);
+    assert_true(id_eq(a.message_id, r.message.message_id));
+    assert_int_equal(engine_position(f->engine), 1);
+    assert_int_equal(f->events_count, 2);
+    assert_int_equal(f->events[0]->kind, EVENT_CONVERSATION);
+    const struct event *e = f->events[1];
+    assert_int_equal(e->kind, EVENT_MESSAGE);
+    assert_int_equal(e->sequence, 1);
+    assert_int_equal(e->position, 1);
+    assert_int_equal(e->recipients_count, 2);
+    assert_true(slice_is(e->message.record.body, "hello"));
+    assert_memory_equal(e->message.chain, a.chain, HASH_LEN);
+    struct conversation c;
+    assert_int_equal(conversation_decode(e->conversation, f->events[0]->bytes, &c), SOTTO_OK);
+    assert_int_equal(c.last_sequence, 1);
+    conversation_deinit(&c);
+    assert_store_clean(f);
+}
+
+static void engine__retry__same_answer_in_the_batch_after_it_and_after_a_crash(void **state)
+{
+    struct fixture *f = *state;
+    struct record first = message_to(f, 1, 2, "k1", "hello");
+    clock_manual_advance(&f->clock, 5);
+    struct record again = message_to(f, 1, 2, "k1", "hello");
+    struct applied a[2], later;
+    submit(f, &first);
+    submit(f, &again);
+    turn(f);
+    assert_int_equal(take_answers(f, a, 2), 2);
+    assert_false(a[0].repeated);
+    assert_true(a[1].repeated);
+    for (int i = 0; i < 2; i++) {
+        later = i == 0 ? a[1] : ask(f, &again);
+        if (i == 1) assert_true(later.repeated);
+        assert_int_equal(later.sequence, 1);
+        assert_int_equal(later.ts_ms, START_MS);
+        assert_true(id_eq(later.message_id, first.message.message_id));
+        assert_memory_equal(later.chain, a[0].chain, HASH_LEN);
+        fixture_crash(f);
+    }
+    assert_true(ask(f, &again).repeated);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 1);
+    assert_store_clean(f);
+}
+
+static void engine__retry__another_payload_is_a_conflict(void **state)
+{
+    struct fixture *f = *state;
+    struct record first = message_to(f, 1, 2, "k1", "hello"), other = message_to(f, 1, 2, "k1", "HELLO");
+    struct applied a[2];
+    submit(f, &first);
+    submit(f, &other);
+    turn(f);
+    assert_int_equal(take_answers(f, a, 2), 2);
+    assert_int_equal(a[0].problem, PROBLEM_NONE);
+    assert_int_equal(a[1].problem, PROBLEM_ID_CONFLICT);
+    fixture_crash(f);
+    assert_int_equal(ask(f, &other).problem, PROBLEM_ID_CONFLICT);
+    /* The key belongs to the device and the conversation. */
+    other.message.sender_device = 2;
+    assert_int_equal(ask(f, &other).sequence, 2);
+    other = message_to(f, 1, 3, "k1", "HELLO");
+    assert_int_equal(ask(f, &other).sequence, 1);
+    assert_store_clean(f);
+}
+
+static void engine__full__nothing_is_stored_and_it_recovers(void **state)
+{
+    struct fixture *f = *state;
+    (void)send(f, 1, 2, "before");
+    fixture_forget_events(f);
+    struct record a = message_to(f, 1, 2, "a", "A"), b = message_to(f, 1, 3, "b", "B");
+    struct applied answers[2];
+    f->write_faults[0] = STORE_FAULT_FULL;
+    f->write_faults_count = 1;
+    submit(f, &a);
+    submit(f, &b);
+    turn(f);
+    assert_int_equal(take_answers(f, answers, 2), 2);
+    assert_int_equal(answers[0].problem, PROBLEM_STORAGE_FULL);
+    assert_int_equal(answers[1].problem, PROBLEM_STORAGE_FULL);
+    assert_int_equal(answers[0].sequence, 0);
+    assert_int_equal(f->events_count, 0);
+    assert_int_equal(engine_position(f->engine), 1);
+    assert_int_equal(ask(f, &a).sequence, 2);
+    assert_int_equal(ask(f, &b).sequence, 1);
+    assert_int_equal(engine_position(f->engine), 3);
+    assert_store_clean(f);
+}
+
+/* A refusal that rests on what the failed batch would have written says
+ * nothing: it must not be told as one. */
+static void engine__failed_batch__refusals_in_it_are_not_told(void **state)
+{
+    struct fixture *f = *state;
+    struct record first = message_to(f, 1, 2, "k1", "hello"), other = message_to(f, 1, 2, "k1", "HELLO");
+    struct applied a[2];
+    f->write_faults[0] = STORE_FAULT_IO;
+    f->write_faults_count = 1;
+    submit(f, &first);
+    submit(f, &other);
+    turn(f);
+    assert_int_equal(take_answers(f, a, 2), 2);
+    assert_int_equal(a[0].problem, PROBLEM_BUSY);
+    assert_int_equal(a[1].problem, PROBLEM_BUSY);
+    assert_false(ask(f, &other).repeated);
+    assert_int_equal(ask(f, &first).problem, PROBLEM_ID_CONFLICT);
+}
+
+static void uncertain(struct fixture *f, enum store_fault fault)
+{
+    struct record r = message_to(f, 1, 2, "k1", "hello");
+    (void)send(f, 1, 2, "before");
+    fixture_forget_events(f);
+    f->write_faults[0] = fault;
+    f->write_faults_count = 1;
+    assert_int_equal(ask(f, &r).problem, PROBLEM_UNCERTAIN);
+    struct applied a = ask(f, &r);
+    assert_int_equal(a.problem, PROBLEM_NONE);
+    assert_int_equal(a.sequence, 2);
+    assert_int_equal(a.repeated, fault == STORE_FAULT_UNCERTAIN_KEPT);
+    assert_int_equal(engine_position(f->engine), 2);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    /* Told once, whichever way it went. */
+    assert_int_equal(f->events_count, 1);
+    assert_int_equal(f->events[0]->sequence, 2);
+    assert_store_clean(f);
+}
+
+static void engine__uncertain__lost_is_stored_by_the_retry(void **state) { uncertain(*state, STORE_FAULT_UNCERTAIN_LOST); }
+static void engine__uncertain__kept_is_found_by_the_retry(void **state) { uncertain(*state, STORE_FAULT_UNCERTAIN_KEPT); }
+
+/* The position cannot be read back at once: nothing is taken until it can. */
+static void engine__uncertain__store_unreadable_for_a_while(void **state)
+{
+    struct fixture *f = *state;
+    struct record r = message_to(f, 1, 2, "k1", "hello");
+    f->write_faults[0] = STORE_FAULT_UNCERTAIN_KEPT;
+    f->write_faults_count = 1;
+    f->read_faults[0] = f->read_faults[1] = STORE_FAULT_NONE; /* state and key */
+    f->read_faults[2] = f->read_faults[3] = STORE_FAULT_IO;
+    f->read_faults_count = 4;
+    assert_int_equal(ask(f, &r).problem, PROBLEM_UNCERTAIN);
+    assert_int_equal(f->events_count, 0);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_BUSY);
+    f->read_faults_count = 0;
+    assert_true(ask(f, &r).repeated);
+    assert_int_equal(f->events_count, 2);
+    assert_store_clean(f);
+}
+
+static void engine__read_error__busy_and_nothing_changes(void **state)
+{
+    struct fixture *f = *state;
+    (void)send(f, 1, 2, "before");
+    fixture_crash(f); /* an empty cache */
+    struct record r = message_to(f, 1, 2, "k1", "hello");
+    for (size_t k = 0; k < 2; k++) {
+        memset(f->read_faults, 0, sizeof(f->read_faults));
+        f->read_faults[k] = STORE_FAULT_IO;
+        f->read_faults_count = k + 1;
+        assert_int_equal(ask(f, &r).problem, PROBLEM_BUSY);
+        fixture_crash(f);
+    }
+    assert_int_equal(ask(f, &r).sequence, 2);
+    assert_store_clean(f);
+}
+
+static void engine__marks__move_forward_only_and_tell(void **state)
+{
+    struct fixture *f = *state;
+    struct id c = id_direct_conversation(user_id(1), user_id(2));
+    for (int i = 0; i < 5; i++) (void)send(f, 1, 2, "m");
+    fixture_forget_events(f);
+    struct record r = marks_of(f, c, 2, 3, 0, 0);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NONE);
+    assert_int_equal(f->events_count, 1);
+    assert_int_equal(f->events[0]->kind, EVENT_DELIVERED);
+    assert_int_equal(f->events[0]->sequence, 3);
+    uint64_t position = engine_position(f->engine);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NONE); /* again: nothing */
+    assert_int_equal(f->events_count, 1);
+    assert_int_equal(engine_position(f->engine), position);
+    r = marks_of(f, c, 2, 0, 4, 0);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NONE); /* read is delivered too */
+    assert_int_equal(f->events_count, 3);
+    assert_int_equal(f->events[1]->kind, EVENT_DELIVERED);
+    assert_int_equal(f->events[2]->kind, EVENT_READ);
+    assert_false(f->events[2]->is_private);
+    r = marks_of(f, c, 2, 0, 5, WATERMARK_PRIVATE);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NONE);
+    assert_int_equal(f->events_count, 4);
+    assert_true(f->events[3]->is_private);
+    r = marks_of(f, c, 2, 6, 0, 0);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_BAD_FIELD);
+    r = marks_of(f, c, 3, 1, 0, 0);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NOT_MEMBER);
+    r = marks_of(f, user_id(99), 3, 1, 0, 0);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NOT_FOUND);
+    assert_store_clean(f);
+}
+
+static void engine__typing__is_told_and_never_stored(void **state)
+{
+    struct fixture *f = *state;
+    (void)send(f, 1, 2, "m");
+    fixture_forget_events(f);
+    struct record r = {.kind = RECORD_TYPING, .conversation = id_direct_conversation(user_id(1), user_id(2))};
+    r.typing.user = user_id(2);
+    r.typing.device = 3;
+    r.typing.started = true;
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NONE);
+    assert_int_equal(f->events_count, 1);
+    assert_int_equal(f->events[0]->kind, EVENT_TYPING);
+    assert_int_equal(f->events[0]->position, 0);
+    assert_int_equal(engine_position(f->engine), 1);
+    r.typing.user = user_id(3);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NOT_MEMBER);
+}
+
+static void engine__expiry__leaves_a_tombstone(void **state)
+{
+    struct fixture *f = *state;
+    struct record r = message_to(f, 1, 2, "k1", "burn after reading");
+    r.message.expires_ms = START_MS + 1000;
+    r.message.media = SLICE_LIT("handle");
+    assert_int_equal(ask(f, &r).sequence, 1);
+    (void)send(f, 1, 2, "stays");
+    fixture_forget_events(f);
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 1);
+    clock_manual_advance(&f->clock, 1000);
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    assert_int_equal(f->events_count, 1);
+    assert_int_equal(f->events[0]->kind, EVENT_EXPIRED);
+    assert_int_equal(f->events[0]->sequence, 1);
+    assert_store_clean(f);
+    /* The key still answers, and nothing expires twice. */
+    assert_true(ask(f, &r).repeated);
+    engine_housekeep(f->engine);
+    assert_int_equal(f->events_count, 1);
+    struct store_iter *it = store_iter_create(f->store, STORE_MESSAGE);
+    for (store_iter_seek(it, slice_of("", 0)); store_iter_valid(it); store_iter_next(it)) {
+        struct slice v = store_iter_value(it);
+        assert_null(memmem(v.data, v.len, "burn", 4));
+        assert_null(memmem(v.data, v.len, "handle", 6));
+    }
+    store_iter_destroy(&it);
+}
+
+static void engine__expiry__more_than_one_turn_of_them(void **state)
+{
+    struct fixture *f = *state;
+    struct applied a[1500];
+    for (unsigned i = 0; i < 1500; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%u", i);
+        struct record r = message_to(f, 1, 2 + i % 3, key, "x");
+        r.message.expires_ms = START_MS + 1 + i % 7;
+        submit(f, &r);
+    }
+    turn(f);
+    assert_int_equal(take_answers(f, a, 1500), 1500);
+    fixture_forget_events(f);
+    clock_manual_advance(&f->clock, 100);
+    for (int i = 0; i < 4; i++) engine_housekeep(f->engine);
+    assert_int_equal(f->events_count, 1500);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_store_clean(f);
+}
+
+static void engine__expiry__a_failed_commit_is_done_again(void **state)
+{
+    struct fixture *f = *state;
+    struct record r = message_to(f, 1, 2, "k1", "x");
+    static const enum store_fault faults[] = {STORE_FAULT_FULL, STORE_FAULT_IO, STORE_FAULT_UNCERTAIN_LOST};
+    r.message.expires_ms = START_MS + 1;
+    assert_int_equal(ask(f, &r).sequence, 1);
+    fixture_forget_events(f);
+    clock_manual_advance(&f->clock, 100);
+    for (size_t i = 0; i < 3; i++) {
+        f->write_faults[0] = faults[i];
+        f->write_faults_count = 1;
+        engine_housekeep(f->engine);
+        assert_int_equal(f->events_count, 0);
+        assert_int_equal(rows_of(f, STORE_EXPIRY), 1);
+    }
+    f->write_faults[0] = STORE_FAULT_UNCERTAIN_KEPT;
+    f->write_faults_count = 1;
+    engine_housekeep(f->engine);
+    engine_housekeep(f->engine);
+    assert_int_equal(f->events_count, 1);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_store_clean(f);
+}
+
+static void engine__retention__old_rows_and_their_keys_go(void **state)
+{
+    struct fixture *f = *state;
+    f->retention_days = 10;
+    fixture_crash(f);
+    struct record old = message_to(f, 1, 2, "old", "x");
+    old.message.expires_ms = START_MS + 365ull * 24 * 3600 * 1000;
+    assert_int_equal(ask(f, &old).sequence, 1);
+    (void)send(f, 2, 1, "old too");
+    clock_manual_advance(&f->clock, 6ull * 24 * 3600 * 1000);
+    (void)send(f, 1, 2, "young");
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 3);
+    clock_manual_advance(&f->clock, 5ull * 24 * 3600 * 1000);
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 1);
+    assert_int_equal(rows_of(f, STORE_DEDUPE), 1);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_store_clean(f);
+    assert_int_equal(send(f, 1, 2, "goes on"), 4);
+    clock_manual_advance(&f->clock, 20ull * 24 * 3600 * 1000);
+    engine_housekeep(f->engine);
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 0);
+    assert_int_equal(send(f, 1, 2, "numbers go on"), 5);
+    assert_store_clean(f);
+}
+
+static void engine__group__membership_has_numbers_and_the_removed_is_told(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t entries[3 * (ID_LEN + 1)];
+    struct id g = user_id(500);
+    struct record r = group_of(f, g, 3, entries);
+    assert_int_equal(ask(f, &r).sequence, 1);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_CONFLICT);
+    r = message_to(f, 2, 3, "k", "to all");
+    r.conversation = g;
+    r.message.has_peer = false;
+    assert_int_equal(ask(f, &r).sequence, 2);
+    fixture_forget_events(f);
+    r = member_change(f, g, 1, 3, MEMBER_REMOVE, ROLE_MEMBER);
+    assert_int_equal(ask(f, &r).sequence, 3);
+    assert_int_equal(f->events_count, 1);
+    assert_int_equal(f->events[0]->kind, EVENT_CONVERSATION);
+    assert_int_equal(f->events[0]->recipients_count, 3);
+    fixture_forget_events(f);
+    r = message_to(f, 2, 3, "k2", "without three");
+    r.conversation = g;
+    r.message.has_peer = false;
+    assert_int_equal(ask(f, &r).sequence, 4);
+    assert_int_equal(f->events[0]->recipients_count, 2);
+    r.message.sender = user_id(3);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NOT_MEMBER);
+    assert_store_clean(f);
+}
+
+static void engine__cache__one_state_is_enough(void **state)
+{
+    struct fixture *f = *state;
+    f->cache_conversations = 1;
+    fixture_crash(f);
+    for (unsigned round = 0; round < 5; round++)
+        for (unsigned peer = 2; peer < 12; peer++) assert_int_equal(send(f, 1, peer, "m"), round + 1);
+    assert_int_equal(engine_position(f->engine), 50);
+    assert_store_clean(f);
+}
+
+static void engine__epoch__stays_until_renewed(void **state)
+{
+    struct fixture *f = *state;
+    uint32_t epoch = engine_epoch(f->engine);
+    fixture_crash(f);
+    assert_int_equal(engine_epoch(f->engine), epoch);
+    engine_destroy(&f->engine);
+    assert_int_equal(engine_renew_epoch(f->store, &f->random.source), SOTTO_OK);
+    fixture_start(f);
+    assert_int_not_equal(engine_epoch(f->engine), epoch);
+}
+
+static void engine__stop__refuses_new_and_answers_what_is_queued(void **state)
+{
+    struct fixture *f = *state;
+    struct applied a;
+    struct record r = message_to(f, 1, 2, "k", "x");
+    submit(f, &r);
+    engine_start(f->engine);
+    engine_stop(f->engine);
+    assert_int_equal(take_answers(f, &a, 1), 1);
+    assert_int_equal(a.sequence, 1);
+    assert_true(engine_draining(f->engine));
+    struct buffer bytes;
+    buffer_init(&bytes, SOTTO_RECORD_MAX);
+    record_encode(&r, &bytes);
+    struct submission *s = submission_create(&bytes);
+    assert_false(engine_submit(f->engine, s));
+    submission_destroy(s);
+}
+
+static void submission__create__refuses_what_is_no_record(void **state)
+{
+    struct buffer bytes;
+    (void)state;
+    buffer_init(&bytes, 100);
+    buffer_append_str(&bytes, "no record");
+    assert_null(submission_create(&bytes));
+    assert_int_equal(bytes.len, 0);
+    buffer_deinit(&bytes);
+}
+
+static void engine__nobody_waits__the_engine_frees(void **state)
+{
+    struct fixture *f = *state;
+    struct record r = message_to(f, 1, 2, "k", "x");
+    struct buffer bytes;
+    buffer_init(&bytes, SOTTO_RECORD_MAX);
+    record_encode(&r, &bytes);
+    assert_true(engine_submit(f->engine, submission_create(&bytes)));
+    turn(f);
+    assert_int_equal(engine_position(f->engine), 1);
+    assert_true(slice_is(f->events[1]->message.record.body, "x"));
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(engine__first_message__creates_and_tells_in_order),
+        TEST(engine__retry__same_answer_in_the_batch_after_it_and_after_a_crash),
+        TEST(engine__retry__another_payload_is_a_conflict),
+        TEST(engine__full__nothing_is_stored_and_it_recovers),
+        TEST(engine__failed_batch__refusals_in_it_are_not_told),
+        TEST(engine__uncertain__lost_is_stored_by_the_retry),
+        TEST(engine__uncertain__kept_is_found_by_the_retry),
+        TEST(engine__uncertain__store_unreadable_for_a_while),
+        TEST(engine__read_error__busy_and_nothing_changes),
+        TEST(engine__marks__move_forward_only_and_tell),
+        TEST(engine__typing__is_told_and_never_stored),
+        TEST(engine__expiry__leaves_a_tombstone),
+        TEST(engine__expiry__more_than_one_turn_of_them),
+        TEST(engine__expiry__a_failed_commit_is_done_again),
+        TEST(engine__retention__old_rows_and_their_keys_go),
+        TEST(engine__group__membership_has_numbers_and_the_removed_is_told),
+        TEST(engine__cache__one_state_is_enough),
+        TEST(engine__epoch__stays_until_renewed),
+        TEST(engine__stop__refuses_new_and_answers_what_is_queued),
+        TEST(engine__nobody_waits__the_engine_frees),
+        cmocka_unit_test(submission__create__refuses_what_is_no_record),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
