@@ -44,6 +44,7 @@ enum {
     /* Queues. */
     SOTTO_ENGINE_QUEUE_MAX = 65536, /* submissions waiting for the writer */
     SOTTO_ENGINE_BATCH_MAX = 4096,  /* records in one commit */
+    SOTTO_ENGINE_BATCH_BYTES_MAX = 8 * 1024 * 1024, /* and their bytes, but for the last one */
     SOTTO_LOOP_QUEUE_MAX = 65536,   /* messages waiting for one I/O loop */
     SOTTO_WORK_QUEUE_MAX = 4096,    /* jobs waiting for the workers */
     SOTTO_PRESENCE_VIEW_MAX = 256   /* users one connection watches */

@@ -25,8 +25,11 @@ static struct event *add_event(struct engine *e, enum event_kind kind, const str
     event->conversation = c->id;
     event->conversation_kind = c->kind;
     event->position = position;
-    for (size_t i = 0; i < c->members_count; i++)
-        if (member_present(&c->members[i])) event->recipients[event->recipients_count++] = c->members[i].user;
+    for (size_t i = 0; i < c->members_count; i++) {
+        const struct member *m = &c->members[i];
+        if (member_present(m) || (position != 0 && m->left_position == position))
+            event->recipients[event->recipients_count++] = m->user;
+    }
     e->events[e->events_count++] = event;
     return event;
 }
@@ -181,11 +184,11 @@ static enum sotto_err put_tombstone(struct engine *e, struct id conversation, ui
     return SOTTO_OK;
 }
 
-/* Rows before first_kept, their keys and times. Returns the position of the
- * newest that went. */
-static uint64_t delete_rows(struct engine *e, struct id conversation, uint64_t from, uint64_t first_kept)
+/* Rows before first_kept, their keys and times; *newest_out is the position of
+ * the newest. After an error the batch holds a part of that. */
+static enum sotto_err delete_rows(struct engine *e, struct id conversation, uint64_t from, uint64_t first_kept,
+                                  uint64_t *newest_out)
 {
-    uint64_t newest = 0;
     struct key key = key_message(conversation, from), end = key_message(conversation, first_kept);
     struct store_iter *it = store_iter_create(e->options.store, STORE_MESSAGE);
     for (store_iter_seek(it, key_slice(&key)); store_iter_valid(it); store_iter_next(it)) {
@@ -194,7 +197,7 @@ static uint64_t delete_rows(struct engine *e, struct id conversation, uint64_t f
         uint64_t sequence = load_be64(at.data + ID_LEN);
         struct message m;
         if (message_row_decode(conversation, sequence, store_iter_value(it), &m) != SOTTO_OK) continue;
-        newest = m.position;
+        *newest_out = m.position;
         if (m.kind == RECORD_MESSAGE) {
             uint8_t hash[16];
             dedupe_key(m.record.sender, m.record.sender_device, m.record.client_msg_id, hash);
@@ -207,10 +210,11 @@ static uint64_t delete_rows(struct engine *e, struct id conversation, uint64_t f
         }
         counter_add(e->purged, 1);
     }
+    enum sotto_err err = store_iter_valid(it) ? SOTTO_OK : store_iter_error(it);
     store_iter_destroy(&it);
     store_delete_range(e->batch, STORE_MESSAGE, key_slice(&key), key_slice(&end));
     e->erased = true;
-    return newest;
+    return err;
 }
 
 /* ---- Records -------------------------------------------------------------- */
@@ -313,8 +317,9 @@ enum sotto_err engine_apply_own(struct engine *e, const struct record *r)
         event->sequence = r->sequence;
     }
     if (a.events & APPLY_PURGED) {
-        uint64_t newest = delete_rows(e, r->conversation, from, r->sequence);
+        uint64_t newest = 0;
+        err = delete_rows(e, r->conversation, from, r->sequence, &newest);
         if (newest > c->purged_position) c->purged_position = newest;
     }
-    return SOTTO_OK;
+    return err;
 }

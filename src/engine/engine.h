@@ -2,13 +2,14 @@
  * only then answers and tells.
  *
  * EMBEDDED DESIGN. One writer thread. Gateways post submissions to its mailbox;
- * it takes whatever has arrived (at most SOTTO_ENGINE_BATCH_MAX), applies them
+ * it takes whatever has arrived (up to SOTTO_ENGINE_BATCH_MAX records), applies them
  * one by one to conversation states cached in memory, writes one batch (rows,
  * the last state of each touched conversation, the position) with one sync, and
  * then answers the submitters and publishes the events, in order. While it
  * syncs, the next batch gathers: that is the group commit. A batch that fails
  * answers every submission with a problem and drops the touched states from the
- * cache, so that memory never runs ahead of the disk.
+ * cache, so that memory never runs ahead of the disk; what an uncertain commit
+ * did is read back from the store before the next batch.
  *
  * Housekeeping (expiry, retention) runs on the same thread between batches, a
  * bounded number of conversations at a time, and takes the same path: records.
@@ -49,7 +50,7 @@ struct event {
     uint64_t sequence;         /* message, watermark or tombstone */
     struct message message;    /* MESSAGE: slices borrow from `bytes` */
     struct slice bytes;        /* owned: the encoded record; CONVERSATION: the state row after it */
-    size_t recipients_count;   /* present members */
+    size_t recipients_count;   /* present members, and who was just removed */
     struct id recipients[];
 };
 struct event *event_ref(struct event *e);

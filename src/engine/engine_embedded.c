@@ -7,6 +7,11 @@
  *    dropped and read again, together with the position: only the store knows
  *    whether an uncertain write is there.
  *  - Positions rise by one for each record that changes something.
+ *  - The events of an uncertain commit are held until the position that is read
+ *    again tells whether it is there; then they are published or dropped, before
+ *    anything newer. Else a device that is online would never hear of them.
+ *  - A batch that fails answers every submission in it with its problem: refusals
+ *    too, which may rest on what was not written.
  *
  * ORDER. Submissions are applied in the order taken, answered in that order,
  * and their events published in that order, before the next batch begins.
@@ -56,6 +61,14 @@ enum sotto_err engine_renew_epoch(struct store *store, const struct random_sourc
     return err;
 }
 
+static void publish(struct engine *e, struct event **events, size_t *count, bool committed)
+{
+    if (committed && *count != 0 && e->options.publish != NULL)
+        e->options.publish(e->options.publish_ctx, events, *count);
+    for (size_t i = 0; i < *count; i++) event_unref(events[i]);
+    *count = 0;
+}
+
 static enum sotto_err reload_position(struct engine *e)
 {
     uint64_t position = 0;
@@ -65,7 +78,19 @@ static enum sotto_err reload_position(struct engine *e)
     atomic_store(&e->position, position);
     e->next_position = position + 1;
     e->reload = false;
+    publish(e, e->held, &e->held_count, position >= e->held_position);
     return SOTTO_OK;
+}
+
+/* Keeps the events of the batch in progress until reload_position. */
+static void hold_events(struct engine *e)
+{
+    SOTTO_ASSERT(e->held_count == 0);
+    struct event **events = e->held;
+    size_t size = e->held_size;
+    e->held = e->events, e->held_count = e->events_count, e->held_size = e->events_size;
+    e->events = events, e->events_count = 0, e->events_size = size;
+    e->held_position = e->next_position - 1;
 }
 
 static enum sotto_err read_epoch(struct engine *e)
@@ -175,6 +200,8 @@ void engine_destroy(struct engine **engine)
     buffer_deinit(&e->value);
     free(e->fresh_keys);
     free(e->taken);
+    publish(e, e->held, &e->held_count, false);
+    free(e->held);
     free(e->events);
     free(e);
     *engine = NULL;
@@ -223,6 +250,18 @@ static void reset_batch(struct engine *e)
     e->fresh_count = 0;
 }
 
+/* Nothing of the batch in progress counts, or nobody knows. */
+static void drop_batch(struct engine *e, enum sotto_err err)
+{
+    counter_add(e->failures, 1);
+    LOG(e->options.log, LOG_ERROR, "engine.commit", LOG_S("error", sotto_err_name(err)));
+    cache_drop_dirty(e);
+    reset_batch(e);
+    if (err == SOTTO_ERR_UNCERTAIN) hold_events(e);
+    e->reload = true;
+    (void)!reload_position(e); /* else at the next turn */
+}
+
 /* Writes the batch in progress, if there is anything in it. False: nothing of
  * it counts, and *problem_out says what to answer. */
 bool engine_commit(struct engine *e, enum problem *problem_out)
@@ -233,19 +272,18 @@ bool engine_commit(struct engine *e, enum problem *problem_out)
         put_position(e, e->next_position - 1);
         uint64_t before = clock_monotonic_us(e->options.clock);
         err = store_commit(e->options.store, e->batch);
-        histogram_observe(e->sync_time, clock_monotonic_us(e->options.clock) - before);
+        uint64_t now = clock_monotonic_us(e->options.clock);
+        histogram_observe(e->sync_time, now - before);
+        for (size_t i = 0; i < e->events_count; i++) e->events[i]->committed_us = now;
     }
     if (err == SOTTO_OK) {
         atomic_store(&e->position, e->next_position - 1);
         settle_states(e);
+        reset_batch(e);
     } else {
-        counter_add(e->failures, 1);
-        LOG(e->options.log, LOG_ERROR, "engine.commit", LOG_S("error", sotto_err_name(err)));
         *problem_out = problem_of_commit(err);
-        cache_drop_dirty(e);
-        e->reload = true;
+        drop_batch(e, err);
     }
-    reset_batch(e);
     return err == SOTTO_OK;
 }
 
@@ -259,16 +297,6 @@ static void answer(struct submission *s)
         mailbox_post_always(s->reply_to, &s->mail);
 }
 
-static void publish(struct engine *e, bool committed)
-{
-    uint64_t now = clock_monotonic_us(e->options.clock);
-    for (size_t i = 0; i < e->events_count; i++) e->events[i]->committed_us = now;
-    if (committed && e->events_count != 0 && e->options.publish != NULL)
-        e->options.publish(e->options.publish_ctx, e->events, e->events_count);
-    for (size_t i = 0; i < e->events_count; i++) event_unref(e->events[i]);
-    e->events_count = 0;
-}
-
 static void finish_batch(struct engine *e)
 {
     enum problem problem = PROBLEM_NONE;
@@ -277,14 +305,14 @@ static void finish_batch(struct engine *e)
      * submissions hold their own. */
     for (size_t i = 0; i < e->taken_count; i++) {
         struct submission *s = e->taken[i];
-        if (!committed && s->answer.problem == PROBLEM_NONE) {
+        if (!committed) {
             s->answer = (struct applied){.problem = problem};
             s->position = 0;
         }
         answer(s);
     }
     e->taken_count = 0;
-    publish(e, committed);
+    publish(e, e->events, &e->events_count, committed);
     cache_trim(e);
 }
 
@@ -296,14 +324,15 @@ static void refuse(struct submission *s, enum problem problem)
 
 size_t engine_turn(struct engine *e)
 {
-    size_t handled = 0;
+    size_t handled = 0, bytes = 0;
     if (e->pending == NULL) e->pending = mailbox_take(&e->inbox);
     if (e->pending == NULL) return 0;
     bool usable = !e->reload || reload_position(e) == SOTTO_OK;
-    while (e->pending != NULL && handled < SOTTO_ENGINE_BATCH_MAX) {
+    while (e->pending != NULL && handled < SOTTO_ENGINE_BATCH_MAX && bytes < SOTTO_ENGINE_BATCH_BYTES_MAX) {
         struct submission *s = (struct submission *)(void *)e->pending;
         e->pending = e->pending->next;
         handled++;
+        bytes += s->encoded.len;
         if (!usable) {
             refuse(s, PROBLEM_BUSY);
             continue;
@@ -370,10 +399,12 @@ static uint64_t first_young(struct engine *e, const struct conversation *c, uint
     return kept;
 }
 
-static void sweep(struct engine *e)
+/* False: the batch in progress is not whole. */
+static bool sweep(struct engine *e)
 {
     uint64_t now = clock_wall_ms(e->options.clock), keep_ms = e->options.retention_days * 24 * 3600 * 1000;
-    if (keep_ms == 0 || now < keep_ms) return;
+    bool whole = true;
+    if (keep_ms == 0 || now < keep_ms) return true;
     size_t conversations = 0, rows = 0;
     struct store_iter *it = store_iter_create(e->options.store, STORE_CONVERSATION);
     for (store_iter_seek(it, slice_of(e->sweep_after.bytes, ID_LEN)); store_iter_valid(it); store_iter_next(it)) {
@@ -389,10 +420,12 @@ static void sweep(struct engine *e)
         r.sequence = first_young(e, &c, now - keep_ms, &rows);
         bool old = r.sequence > c.first_sequence;
         conversation_deinit(&c);
-        if (old && engine_apply_own(e, &r) != SOTTO_OK) break;
+        whole = !old || engine_apply_own(e, &r) == SOTTO_OK;
+        if (!whole) break;
     }
     if (!store_iter_valid(it)) memset(&e->sweep_after, 0, sizeof(e->sweep_after));
     store_iter_destroy(&it);
+    return whole;
 }
 
 void engine_housekeep(struct engine *e)
@@ -400,14 +433,19 @@ void engine_housekeep(struct engine *e)
     if (e->reload && reload_position(e) != SOTTO_OK) return;
     enum problem problem;
     expire_due(e);
-    sweep(e);
+    if (!sweep(e)) {
+        drop_batch(e, SOTTO_ERR_IO);
+        publish(e, e->events, &e->events_count, false);
+        return;
+    }
     if (e->dirty == NULL && store_batch_count(e->batch) != 0) {
         /* Only keys of rows that are gone: nothing to tell, but write them. */
         enum sotto_err err = store_commit(e->options.store, e->batch);
         if (err != SOTTO_OK) e->reload = true;
         reset_batch(e);
     }
-    publish(e, engine_commit(e, &problem));
+    bool committed = engine_commit(e, &problem);
+    publish(e, e->events, &e->events_count, committed);
     uint64_t now = clock_monotonic_ms(e->options.clock);
     if (e->erased && now >= e->compact_at_ms) {
         e->erased = false;

@@ -46,6 +46,9 @@ struct engine {
     size_t taken_count;
     struct event **events;
     size_t events_count, events_size;
+    struct event **held;            /* of an uncertain batch, see engine_embedded.c */
+    size_t held_count, held_size;
+    uint64_t held_position;         /* that batch's last */
     struct buffer row, value;       /* scratch */
 
     struct mail *pending;           /* taken from the mailbox, not yet in a batch */
@@ -68,7 +71,8 @@ void cache_clear(struct engine *e);
 
 /* apply.c: one record onto the batch in progress. */
 void engine_apply(struct engine *e, struct submission *s);
-/* A record of the engine's own (EXPIRE, PURGE). NOT_FOUND: its row is gone. */
+/* A record of the engine's own (EXPIRE, PURGE). NOT_FOUND: its row is gone.
+ * After another error of a PURGE the batch must be dropped. */
 SOTTO_CHECKED enum sotto_err engine_apply_own(struct engine *e, const struct record *r);
 
 /* engine_embedded.c */

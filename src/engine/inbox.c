@@ -145,19 +145,28 @@ static enum sotto_err first_beyond(struct reading *r, uint64_t from, uint64_t to
     return SOTTO_OK;
 }
 
-static bool changed_between(uint64_t position, const struct cursor *cursor)
+/* Whether it happened in this round, and before the member left. */
+static bool changed_between(const struct reading *r, uint64_t position, const struct cursor *cursor)
 {
+    if (!member_present(r->me) && position > r->me->left_position) return false;
     return position > cursor->position && position <= cursor->target;
 }
 
-static bool membership_changed(const struct conversation *c, const struct cursor *cursor)
+static bool membership_changed(const struct reading *r, const struct cursor *cursor)
 {
-    if (changed_between(c->created_position, cursor)) return true;
+    const struct conversation *c = &r->c;
+    if (changed_between(r, c->created_position, cursor)) return true;
     for (size_t i = 0; i < c->members_count; i++)
-        if (changed_between(c->members[i].joined_position, cursor) ||
-            changed_between(c->members[i].left_position, cursor))
+        if (changed_between(r, c->members[i].joined_position, cursor) ||
+            changed_between(r, c->members[i].left_position, cursor))
             return true;
     return false;
+}
+
+/* Roles keep no position of their own: their rows tell. */
+static bool changes_role(const struct message *m)
+{
+    return m->kind == RECORD_MEMBER && m->change.member.change == MEMBER_SET_ROLE;
 }
 
 static void give_marks(struct reading *r, const struct cursor *cursor, struct budget *budget)
@@ -165,8 +174,8 @@ static void give_marks(struct reading *r, const struct cursor *cursor, struct bu
     for (size_t i = 0; i < r->c.members_count; i++) {
         const struct member *who = &r->c.members[i];
         uint64_t read_position = who == r->me ? who->read.position : who->public_read_position;
-        bool delivered = changed_between(who->delivered.position, cursor);
-        bool read = changed_between(read_position, cursor);
+        bool delivered = changed_between(r, who->delivered.position, cursor);
+        bool read = changed_between(r, read_position, cursor);
         if (!delivered && !read) continue;
         r->sink->marks(r->sink->ctx, &r->c, r->me, who, delivered, read);
         (void)spend(budget, 64);
@@ -180,8 +189,9 @@ static enum sotto_err sync_conversation(struct reading *r, struct cursor *cursor
 {
     *whole_out = true;
     if (r->c.created_position > cursor->target || r->me->joined_position > cursor->target) return SOTTO_OK;
-    if (r->c.purged_position > cursor->position) return SOTTO_ERR_NOT_FOUND;
-    if (*sequence == 0 && membership_changed(&r->c, cursor))
+    if (r->c.purged_position > cursor->position && r->c.purged_position >= r->me->joined_position)
+        return SOTTO_ERR_NOT_FOUND;
+    if (*sequence == 0 && membership_changed(r, cursor))
         r->sink->conversation(r->sink->ctx, &r->c, r->me);
     uint64_t from, to, next;
     bounds(r, &from, &to);
@@ -198,6 +208,7 @@ static enum sotto_err sync_conversation(struct reading *r, struct cursor *cursor
             *whole_out = false;
             return SOTTO_OK;
         }
+        if (changes_role(&m)) r->sink->conversation(r->sink->ctx, &r->c, r->me);
         r->sink->message(r->sink->ctx, &r->c, r->me, &m);
         *sequence = m.sequence;
         (void)spend(budget, store_iter_value(r->messages).len);
@@ -235,6 +246,9 @@ static enum sotto_err sync_all(struct reading *r, struct cursor *cursor, struct 
     *done_out = false;
     struct key key = key_member(r->user, cursor->conversation);
     r->members = store_iter_create(r->store, STORE_MEMBER);
+    /* Before any state is read: of rows that retention takes meanwhile, either
+     * the rows are seen or the state that says so. */
+    (void)messages(r);
     for (store_iter_seek(r->members, key_slice(&key)); member_here(r, &id); store_iter_next(r->members)) {
         uint64_t sequence = id_eq(id, cursor->conversation) ? cursor->sequence : 0;
         enum sotto_err err = load_conversation(r, id);
@@ -291,7 +305,7 @@ enum sotto_err inbox_history(struct store *store, struct id user, struct id conv
     if (err == SOTTO_OK) {
         uint64_t from, to;
         bounds(&r, &from, &to);
-        if (!page->backwards && page->since >= from) from = page->since + 1;
+        if (!page->backwards && page->since >= from) from = page->since < to ? page->since + 1 : to + 1;
         if (page->backwards && page->before != 0 && page->before <= to) to = page->before - 1;
         seek(&r, page->backwards ? to : from, page->backwards);
         for (size_t given = 0; from <= to; given++) {

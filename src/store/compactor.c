@@ -9,21 +9,19 @@
 
 static void compact(struct store_rocksdb *s, unsigned wanted)
 {
-    pthread_rwlock_rdlock(&s->gate);
-    if (s->db != NULL) {
-        rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
-        rocksdb_flushoptions_set_wait(flush, 1);
-        for (int f = 0; f < STORE_FAMILIES; f++) {
-            char *error = NULL;
-            rocksdb_flush_cf(s->db, flush, s->families[f], &error);
-            if (error != NULL) LOG(s->log, LOG_WARN, "store.flush", LOG_S("error", error));
-            free(error);
-        }
-        rocksdb_flushoptions_destroy(flush);
-        for (int f = 0; f < STORE_FAMILIES; f++)
-            if (wanted & 1u << f) rocksdb_compact_range_cf(s->db, s->families[f], NULL, 0, NULL, 0);
+    if (!gate_enter(s)) return;
+    rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
+    rocksdb_flushoptions_set_wait(flush, 1);
+    for (int f = 0; f < STORE_FAMILIES; f++) {
+        char *error = NULL;
+        rocksdb_flush_cf(s->db, flush, s->families[f], &error);
+        if (error != NULL) LOG(s->log, LOG_WARN, "store.flush", LOG_S("error", error));
+        free(error);
     }
-    pthread_rwlock_unlock(&s->gate);
+    rocksdb_flushoptions_destroy(flush);
+    for (int f = 0; f < STORE_FAMILIES; f++)
+        if (wanted & 1u << f) rocksdb_compact_range_cf(s->db, s->families[f], NULL, 0, NULL, 0);
+    gate_leave(s);
 }
 
 static void *run(void *arg)

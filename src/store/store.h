@@ -44,8 +44,9 @@ void store_delete(struct store_batch *b, enum store_family f, struct slice key);
 /* [from, to) */
 void store_delete_range(struct store_batch *b, enum store_family f, struct slice from, struct slice to);
 size_t store_batch_count(const struct store_batch *b);
-/* Writes and syncs. Errors: FULL no room, nothing written; UNCERTAIN the sync
- * failed: it may be there after a restart; IO nothing written. Writer only. */
+/* Writes and syncs. Errors: FULL no room, nothing written; IO nothing written;
+ * UNCERTAIN it may or may not be there: what is read next tells, and is then
+ * as durable as any commit. Writer only. */
 SOTTO_CHECKED enum sotto_err store_commit(struct store *s, struct store_batch *b);
 
 struct store_iter *store_iter_create(struct store *s, enum store_family f);

@@ -13,7 +13,8 @@
  * RocksDB itself, whose background work needs room, does not run into the wall.
  * If it does (another program filled the disk), its error is sticky; the
  * commit then closes and opens the database again, under a lock that keeps
- * readers out, and goes on if there is room.
+ * readers out. What was recovered tells whether the batch is there. Opening
+ * needs room too: while it fails, whoever comes next tries again, once a second.
  *
  * ERASING. What is deleted stays on disk until compaction rewrites the files.
  * store_compact asks a thread to flush and compact, so that expired payloads
@@ -36,6 +37,8 @@
 static const char *const family_names[STORE_FAMILIES] = {"default", "conversation", "message",
                                                          "dedupe",  "member",       "expiry"};
 static const struct store_ops rocksdb_ops;
+
+enum { REOPEN_INTERVAL_MS = 1000 };
 
 /* ---- Options -------------------------------------------------------------- */
 
@@ -231,6 +234,44 @@ static void rocksdb_store_close(struct store *store)
     free(s);
 }
 
+/* ---- Opening again ---------------------------------------------------------- */
+
+/* After a failed write the database refuses everything until it is opened
+ * again, and only opening it tells whether what was uncertain is there. */
+static void reopen(struct store_rocksdb *s)
+{
+    struct buffer why;
+    buffer_init(&why, 4096);
+    close_database(s);
+    enum sotto_err err = open_database(s, &why);
+    s->opened_ms = clock_monotonic_ms(clock_system());
+    LOG(s->log, err == SOTTO_OK ? LOG_WARN : LOG_ERROR, "store.reopen", LOG_S("result", sotto_err_name(err)),
+        LOG_SLICE("why", buffer_slice(&why)));
+    buffer_deinit(&why);
+}
+
+static void reopen_if_closed(struct store_rocksdb *s)
+{
+    pthread_rwlock_wrlock(&s->gate);
+    if (s->db == NULL && clock_monotonic_ms(clock_system()) >= s->opened_ms + REOPEN_INTERVAL_MS) reopen(s);
+    pthread_rwlock_unlock(&s->gate);
+}
+
+/* Whoever holds the gate shared has an open database, so that waiting for the
+ * gate exclusively, when it is closed, is never waiting for oneself. */
+bool gate_enter(struct store_rocksdb *s)
+{
+    for (int attempt = 0; attempt < 2; attempt++) {
+        pthread_rwlock_rdlock(&s->gate);
+        if (s->db != NULL) return true;
+        pthread_rwlock_unlock(&s->gate);
+        if (attempt == 0) reopen_if_closed(s);
+    }
+    return false;
+}
+
+void gate_leave(struct store_rocksdb *s) { pthread_rwlock_unlock(&s->gate); }
+
 /* ---- Reading -------------------------------------------------------------- */
 
 static enum sotto_err rocksdb_store_get(struct store *store, enum store_family f, struct slice key,
@@ -238,11 +279,7 @@ static enum sotto_err rocksdb_store_get(struct store *store, enum store_family f
 {
     struct store_rocksdb *s = rocksdb_of(store);
     buffer_clear(value);
-    pthread_rwlock_rdlock(&s->gate);
-    if (s->db == NULL) {
-        pthread_rwlock_unlock(&s->gate);
-        return SOTTO_ERR_IO;
-    }
+    if (!gate_enter(s)) return SOTTO_ERR_IO;
     char *error = NULL;
     rocksdb_pinnableslice_t *pinned =
         rocksdb_get_pinned_cf(s->db, s->read, s->families[f], (const char *)key.data, key.len, &error);
@@ -261,14 +298,14 @@ static enum sotto_err rocksdb_store_get(struct store *store, enum store_family f
         if (value->overflow) err = SOTTO_ERR_CORRUPT;
     }
     if (pinned != NULL) rocksdb_pinnableslice_destroy(pinned);
-    pthread_rwlock_unlock(&s->gate);
+    gate_leave(s);
     return err;
 }
 
 struct rocksdb_iter {
     struct store_head head;
     struct store_rocksdb *store;
-    rocksdb_iterator_t *it; /* NULL: the database is closed after a failure */
+    rocksdb_iterator_t *it; /* NULL: the database is closed, and the gate not held */
 };
 
 static struct store_iter *rocksdb_store_iter_create(struct store *store, enum store_family f)
@@ -277,8 +314,7 @@ static struct store_iter *rocksdb_store_iter_create(struct store *store, enum st
     struct rocksdb_iter *it = sotto_zalloc(sizeof(*it));
     it->head.ops = &rocksdb_ops;
     it->store = s;
-    pthread_rwlock_rdlock(&s->gate);
-    if (s->db != NULL) it->it = rocksdb_create_iterator_cf(s->db, s->read, s->families[f]);
+    if (gate_enter(s)) it->it = rocksdb_create_iterator_cf(s->db, s->read, s->families[f]);
     return (struct store_iter *)it;
 }
 
@@ -287,8 +323,10 @@ static struct rocksdb_iter *iter_of(const struct store_iter *it) { return (struc
 static void rocksdb_store_iter_destroy(struct store_iter *iter)
 {
     struct rocksdb_iter *it = iter_of(iter);
-    if (it->it != NULL) rocksdb_iter_destroy(it->it);
-    pthread_rwlock_unlock(&it->store->gate);
+    if (it->it != NULL) {
+        rocksdb_iter_destroy(it->it);
+        gate_leave(it->store);
+    }
     free(it);
 }
 
@@ -410,39 +448,24 @@ static bool has_room(const struct store_rocksdb *s)
     return (uint64_t)v.f_bavail * v.f_frsize >= s->reserve;
 }
 
-/* After a failed write the database refuses everything until it is opened
- * again, and only opening it tells whether what was uncertain is there. */
-static void reopen(struct store_rocksdb *s)
-{
-    struct buffer why;
-    buffer_init(&why, 4096);
-    pthread_rwlock_wrlock(&s->gate);
-    close_database(s);
-    enum sotto_err err = open_database(s, &why);
-    pthread_rwlock_unlock(&s->gate);
-    LOG(s->log, err == SOTTO_OK ? LOG_WARN : LOG_ERROR, "store.reopen", LOG_S("result", sotto_err_name(err)),
-        LOG_SLICE("why", buffer_slice(&why)));
-    buffer_deinit(&why);
-    s->failed = err != SOTTO_OK;
-}
-
 static enum sotto_err rocksdb_store_commit(struct store *store, struct store_batch *batch)
 {
     struct store_rocksdb *s = rocksdb_of(store);
     if (!has_room(s)) return SOTTO_ERR_FULL;
-    if (s->failed) {
-        /* The batch was made from what was read before: it is refused, and the
-         * writer reads again. */
-        reopen(s);
-        return SOTTO_ERR_IO;
-    }
+    if (!gate_enter(s)) return SOTTO_ERR_IO;
+    uint64_t before = rocksdb_get_latest_sequence_number(s->db);
     char *error = NULL;
     rocksdb_write(s->db, s->sync_write, batch_of(batch)->batch, &error);
+    gate_leave(s);
     if (error == NULL) return SOTTO_OK;
-    enum sotto_err err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_UNCERTAIN;
+    enum sotto_err err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_IO;
     LOG(s->log, LOG_ERROR, "store.commit", LOG_S("error", error));
     free(error);
+    pthread_rwlock_wrlock(&s->gate);
     reopen(s);
+    /* Each row takes a number: none taken, nothing written. */
+    if (s->db == NULL || rocksdb_get_latest_sequence_number(s->db) != before) err = SOTTO_ERR_UNCERTAIN;
+    pthread_rwlock_unlock(&s->gate);
     return err;
 }
 
@@ -453,9 +476,7 @@ static enum sotto_err rocksdb_store_backup(struct store *store, const char *dire
     struct store_rocksdb *s = rocksdb_of(store);
     char *error = NULL;
     enum sotto_err err = SOTTO_OK;
-    pthread_rwlock_rdlock(&s->gate);
-    if (s->db == NULL) {
-        pthread_rwlock_unlock(&s->gate);
+    if (!gate_enter(s)) {
         buffer_clear(why_out);
         buffer_append_str(why_out, "The message store is closed after an error; see the log.");
         return SOTTO_ERR_IO;
@@ -463,7 +484,7 @@ static enum sotto_err rocksdb_store_backup(struct store *store, const char *dire
     rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(s->db, &error);
     if (error == NULL) rocksdb_checkpoint_create(checkpoint, directory, 0, &error);
     if (checkpoint != NULL) rocksdb_checkpoint_object_destroy(checkpoint);
-    pthread_rwlock_unlock(&s->gate);
+    gate_leave(s);
     if (error != NULL) {
         err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_IO;
         buffer_clear(why_out);

@@ -18,13 +18,13 @@ struct store_rocksdb {
     size_t write_buffer;
     uint64_t reserve;
     struct log *log;
-    bool failed;                  /* writer only: open again before the next write */
     rocksdb_t *db;                /* NULL only after a failed reopening */
+    uint64_t opened_ms;           /* monotonic, when opening was tried last */
     rocksdb_column_family_handle_t *families[STORE_FAMILIES];
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *sync_write;
     rocksdb_readoptions_t *read;
-    pthread_rwlock_t gate;
+    pthread_rwlock_t gate;        /* of db, families and opened_ms */
 
     pthread_t compactor;
     pthread_mutex_t compactor_lock;
@@ -33,6 +33,12 @@ struct store_rocksdb {
     bool compactor_stopping;
 };
 static inline struct store_rocksdb *rocksdb_of(struct store *s) { return (struct store_rocksdb *)s; }
+
+/* Takes the gate shared with the database open, opening it again if an earlier
+ * attempt failed. False: it is closed, and the gate is not held. The caller may
+ * hold the gate shared already. */
+bool gate_enter(struct store_rocksdb *s);
+void gate_leave(struct store_rocksdb *s);
 
 void compactor_start(struct store_rocksdb *s);
 void compactor_stop(struct store_rocksdb *s);
