@@ -1,6 +1,6 @@
 """What is not stored: presence, typing; and limits, slow readers, storms."""
+import socket
 import threading
-import time
 
 import pytest
 
@@ -163,6 +163,13 @@ def flood(a, b, count, size=8000):
             under_way -= 1
 
 
+def metric(server, name):
+    for line in server.http("GET", "/metrics")[2].decode().splitlines():
+        if line.startswith(name + " "):
+            return float(line.rsplit(" ", 1)[1])
+    return 0
+
+
 def test_a_slow_reader_lags_and_catches_up(tmp_path):
     with sotto.Server(tmp_path, window_bytes="64KiB", window_events="50", lag_timeout="60s") as server:
         a, b = register(server), register(server)
@@ -188,25 +195,21 @@ def test_a_reader_that_never_reads_is_cut_and_loses_nothing(tmp_path):
         a, b = register(server), register(server)
         s = b.connect()
         cursor = s.cursor
+        s.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
         begin = anonymous_bytes(server)
         flood(a, b, 1500)
         assert anonymous_bytes(server) - begin < 96 << 20
+        # Its own end does not see it: the close waits behind what the kernel holds.
+        sotto.wait_for(lambda: metric(server, 'sotto_closes_total{code="4001"}') == 1, 30, "the cut")
         chain = Chain()
-        code = None
-        try:
-            while True:
-                e = s.read(30)
-                if "cursor" in e:
-                    cursor = e["cursor"]
-                for e in e["events"] if e["type"] == "sync.batch" else [e]:
-                    if e["type"] == "message.new":
-                        chain.add(e)
-        except sotto.Closed as closed:
-            code = closed.code
-        except ConnectionResetError:
-            pass
-        assert code in (4001, None)  # the close frame itself may not fit
+        for _ in range(3):  # a little of what did come
+            e = s.read()
+            for e in e["events"] if e["type"] == "sync.batch" else [e]:
+                if e["type"] == "message.new":
+                    chain.add(e)
+                    cursor = s.cursor
         s.close()
+        assert chain.sequence < 1500
         with b.connect(cursor) as s:
             for e in s.backlog:
                 if e["type"] == "message.new":
@@ -216,37 +219,31 @@ def test_a_reader_that_never_reads_is_cut_and_loses_nothing(tmp_path):
 
 def test_memory_for_all_connections_is_bounded(tmp_path):
     with sotto.Server(tmp_path, window_bytes="1MiB", queue_memory="4MiB", lag_timeout="60s") as server:
-        a = register(server)
         readers = [register(server) for _ in range(12)]
         sockets = [r.connect() for r in readers]
         begin = anonymous_bytes(server)
-        threads = [threading.Thread(target=flood, args=(a.another(f"w{i}"), r, 500, 16000))
-                   for i, r in enumerate(readers)]
+        threads = [threading.Thread(target=flood, args=(register(server), r, 500, 16000)) for r in readers]
         for t in threads:
             t.start()
         for t in threads:
             t.join(60)
         assert anonymous_bytes(server) - begin < 200 << 20
+        cuts = 0
         for r, s in zip(readers, sockets):
-            chain, cursor = Chain(), s.cursor
-            try:
-                while chain.sequence < 500:
+            chain = Chain()
+            while chain.sequence < 500:
+                try:
                     e = s.read(20)
-                    cursor = e.get("cursor", cursor)
                     for e in e["events"] if e["type"] == "sync.batch" else [e]:
                         if e["type"] == "message.new":
                             chain.add(e)
-            except sotto.Closed as closed:
-                assert closed.code in (4001, None)
-            except ConnectionResetError:
-                pass
+                except (sotto.Closed, ConnectionResetError) as end:
+                    assert getattr(end, "code", None) in (4001, None)
+                    cursor, cuts = s.cursor, cuts + 1
+                    s.close()
+                    s = Socket(server)
+                    s.hello(r, cursor)
             s.close()
-            if chain.sequence < 500:
-                with r.connect(cursor) as s:
-                    for e in s.backlog:
-                        if e["type"] == "message.new":
-                            chain.add(e)
-            assert chain.sequence == 500
 
 
 # -- Storms ------------------------------------------------------------------------
