@@ -191,7 +191,8 @@ static void job_delivered(struct mail *mail, void *receiver)
     struct sync_job *j = (struct sync_job *)(void *)((uint8_t *)mail - offsetof(struct sync_job, job.mail));
     struct conn *c = j->conn;
     (void)receiver;
-    if (c->extra != NULL) c->extra->sync.running = false;
+    SOTTO_ASSERT(c->extra != NULL); /* kept while a job runs */
+    c->extra->sync.running = false;
     if (conn_alive(c) && c->mode == MODE_SYNC) {
         if (c->kind == CONN_POLL) poll_finished(c, j);
         else pump_finished(c, j);
