@@ -11,6 +11,7 @@ static const struct args_option common_options[] = {
     {"server", "URL", "another server than the one that was signed in to"},
     {"ca", "FILE", "trust the certificates in this file (PEM) instead of the system's"},
     {"help", NULL, "explain the command"},
+    {0},
 };
 static const struct args_option sign_in_options[] = {
     {"password-file", "FILE", "read the password from the first line of FILE"},
@@ -120,9 +121,9 @@ enum cli_exit cli_fail(struct cli *cli, enum cli_exit code, const char *format, 
 
 /* ---- Help -------------------------------------------------------------- */
 
-static void help_options(const struct args_option *options, size_t count)
+static void help_options(const struct args_option *options)
 {
-    for (size_t i = 0; i < count && options[i].name; i++) {
+    for (size_t i = 0; options[i].name; i++) {
         char left[48];
         (void)snprintf(left, sizeof left, "--%s%s%s", options[i].name, options[i].value_name ? " " : "",
                        options[i].value_name ? options[i].value_name : "");
@@ -137,7 +138,7 @@ static void help_all(void)
     for (const struct command *c = cli_commands; c->name; c++) printf("  %-14s %s\n", c->name, c->summary);
     printf("  %-14s explain a command, or print this\n  %-14s print the version\n\n", "help [COMMAND]", "version");
     printf("Options for every command:\n");
-    help_options(common_options, sizeof common_options / sizeof common_options[0]);
+    help_options(common_options);
     printf("\nA first conversation:\n"
            "  sotto register alice --server http://localhost:8080 --invite CODE\n"
            "  sotto send bob \"Hello, Bob\"\n"
@@ -149,9 +150,9 @@ static void help_command(const struct command *c)
 {
     printf("usage: sotto %s %s\n%s\n", c->name, c->usage, c->summary);
     if (c->options[0].name) printf("\n");
-    help_options(c->options, ARGS_OPTIONS_MAX);
+    help_options(c->options);
     printf("\nFor every command:\n");
-    help_options(common_options, sizeof common_options / sizeof common_options[0]);
+    help_options(common_options);
 }
 
 static const struct command *command_named(const char *name)
@@ -190,9 +191,9 @@ static enum cli_exit run_help(struct cli *cli, int argc, char **argv)
 static enum cli_exit run_command(struct cli *cli, const struct command *c, int argc, char **argv)
 {
     struct args_option options[ARGS_OPTIONS_MAX];
-    size_t count = 0, common = sizeof common_options / sizeof common_options[0];
+    size_t count = 0;
     for (; c->options[count].name; count++) options[count] = c->options[count];
-    for (size_t i = 0; i < common; i++) options[count++] = common_options[i];
+    for (size_t i = 0; common_options[i].name; i++) options[count++] = common_options[i];
     SOTTO_ASSERT(count < ARGS_OPTIONS_MAX);
     options[count] = (struct args_option){0};
 
@@ -200,7 +201,7 @@ static enum cli_exit run_command(struct cli *cli, const struct command *c, int a
     cli->json = args_get(&cli->args, "json") != NULL;
     if (!parsed) {
         buffer_append_byte(&cli->why, 0);
-        return cli_fail(cli, CLI_EXIT_USAGE, "%s. \"sotto help %s\" explains.", (char *)cli->why.data, c->name);
+        return cli_fail(cli, CLI_EXIT_USAGE, "%s (\"sotto help %s\" explains)", (char *)cli->why.data, c->name);
     }
     if (args_get(&cli->args, "help")) {
         help_command(c);
@@ -221,6 +222,24 @@ static enum cli_exit run_command(struct cli *cli, const struct command *c, int a
     return code;
 }
 
+/* Brings the command to the front: options may stand before it. */
+static const char *take_command(int argc, char **argv)
+{
+    for (int i = 1; i < argc; i++) {
+        if (argv[i][0] != '-') {
+            char *name = argv[i];
+            memmove(argv + 2, argv + 1, (size_t)(i - 1) * sizeof *argv);
+            argv[1] = name;
+            return name;
+        }
+        if (strcmp(argv[i], "--") == 0) break;
+        const struct args_option *o = common_options;
+        while (o->name && strcmp(o->name, argv[i] + (argv[i][1] == '-' ? 2 : 1)) != 0) o++;
+        if (o->name && o->value_name) i++; /* its value is not the command */
+    }
+    return argc > 1 ? argv[1] : "help";
+}
+
 int cli_main(int argc, char **argv)
 {
     (void)signal(SIGPIPE, SIG_IGN);
@@ -228,7 +247,7 @@ int cli_main(int argc, char **argv)
     buffer_init(&cli.why, 4096);
     buffer_init(&cli.line, (size_t)8 * CLI_LINE_MAX);
     enum cli_exit code;
-    const char *name = argc > 1 ? argv[1] : "help";
+    const char *name = take_command(argc, argv);
     const struct command *c = command_named(name);
     if (c)
         code = run_command(&cli, c, argc - 2, argv + 2);
@@ -236,6 +255,8 @@ int cli_main(int argc, char **argv)
         code = run_help(&cli, argc > 2 ? argc - 2 : 0, argv + 2);
     else if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0)
         code = printf("sotto " CLI_VERSION "\n") > 0 ? CLI_EXIT_OK : CLI_EXIT_FAILED;
+    else if (name[0] == '-')
+        code = cli_fail(&cli, CLI_EXIT_USAGE, "which command? \"sotto help\" lists them");
     else
         code = unknown_command(&cli, name);
     rest_destroy(&cli.rest);
