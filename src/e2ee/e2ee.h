@@ -124,7 +124,10 @@ struct e2ee_bytes {
 };
 
 /* The kinds of record, and the key of each in the store. Numbers are part of
- * the stored format: never reused. Integers in keys are big-endian. */
+ * the stored format: never reused. Integers in keys are big-endian. The one
+ * kind that grows is KEM_USED, by one record per session on a last-resort
+ * prekey; when that prekey has been removed, the store may drop all records of
+ * the kind whose key begins with its id. */
 enum e2ee_record {
     E2EE_RECORD_SELF = 1,          /* empty key; our identity key pair: secret */
     E2EE_RECORD_PEER = 2,          /* service id 17: identity key of a contact */

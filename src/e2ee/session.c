@@ -103,13 +103,14 @@ static enum e2ee_err archive_load(const struct e2ee_env *env, struct sessions *s
 
 /* --- saving ---------------------------------------------------------------------------------- */
 
-enum { KEEP_ALL = UINT32_MAX };
+/* No place in the archive. */
+static const uint32_t not_archived = UINT32_MAX;
 
 /* The archive after one session moved in and possibly one moved out. */
 struct archive_change {
     const struct sessions *sessions;
     const struct session *added; /* to the front; may be NULL */
-    uint32_t without;            /* index of the one that left, or KEEP_ALL */
+    uint32_t without;            /* index of the one that left, or not_archived */
 };
 
 static void archive_body(struct writer *writer, const void *object)
@@ -198,7 +199,7 @@ static enum e2ee_err commit_replace(const struct e2ee_env *env, struct commit *c
                                     const struct session *session, uint32_t without)
 {
     enum e2ee_err err = E2EE_OK;
-    if (sessions->current != NULL || without != KEEP_ALL) {
+    if (sessions->current != NULL || without != not_archived) {
         struct archive_change change = {sessions, sessions->current, without};
         err = commit_seal(env, commit, E2EE_RECORD_ARCHIVE, &sessions->key, archive_body,
                           &change);
@@ -270,7 +271,7 @@ enum e2ee_err e2ee_session_start(const struct e2ee_env *env, const struct e2ee_a
         err = commit_peer(env, &commit, peer, &seen_peer, seen);
     }
     if (err == E2EE_OK) {
-        err = commit_replace(env, &commit, &sessions, session, KEEP_ALL);
+        err = commit_replace(env, &commit, &sessions, session, not_archived);
     }
     if (err == E2EE_OK) {
         err = commit_apply(env, &commit);
@@ -364,7 +365,7 @@ struct opening {
 };
 
 /* Opens with a stored session and prepares the writes. `at` is its place in
- * the archive, or KEEP_ALL for the current one. */
+ * the archive, or not_archived for the current one. */
 static enum e2ee_err open_with(struct opening *opening, struct session *session, uint32_t at,
                                const struct whisper_message *message)
 {
@@ -383,7 +384,7 @@ static enum e2ee_err open_with(struct opening *opening, struct session *session,
     if (err == E2EE_OK) {
         err = commit_peer(env, &opening->commit, opening->peer, &peer, seen);
     }
-    if (err == E2EE_OK && at == KEEP_ALL) {
+    if (err == E2EE_OK && at == not_archived) {
         err = commit_seal(env, &opening->commit, E2EE_RECORD_SESSION, &opening->sessions.key,
                           session_write, session);
     } else if (err == E2EE_OK) {
@@ -459,7 +460,7 @@ static enum e2ee_err open_whisper(struct opening *opening, const uint8_t *bytes,
     }
     enum e2ee_err first_err = E2EE_ERR_NO_SESSION;
     if (sessions->current != NULL) {
-        first_err = open_with(opening, sessions->current, KEEP_ALL, &message);
+        first_err = open_with(opening, sessions->current, not_archived, &message);
         if (is_final(first_err)) {
             return first_err;
         }
@@ -560,7 +561,7 @@ static enum e2ee_err open_first(struct opening *opening, const struct prekey_mes
         err = commit_peer(env, &opening->commit, opening->peer, &peer, opening->received.seen);
     }
     if (err == E2EE_OK) {
-        err = commit_replace(env, &opening->commit, &opening->sessions, session, KEEP_ALL);
+        err = commit_replace(env, &opening->commit, &opening->sessions, session, not_archived);
     }
     if (err == E2EE_OK) {
         err = prekeys_consume(opening, message, prekeys, now_ms);
@@ -606,7 +607,7 @@ static enum e2ee_err open_prekey(struct opening *opening, const uint8_t *bytes, 
     }
     if (sessions->current != NULL &&
         memcmp(sessions->current->base_key, message.base_key, E2EE_PUBLIC_LEN) == 0) {
-        return open_known(opening, sessions->current, KEEP_ALL, &message, &inner);
+        return open_known(opening, sessions->current, not_archived, &message, &inner);
     }
     err = archive_load(opening->env, sessions);
     for (uint32_t i = 0; i < sessions->archived_count && err == E2EE_OK; i++) {
@@ -698,7 +699,7 @@ enum e2ee_err e2ee_session_archive(const struct e2ee_env *env, const struct e2ee
         err = sessions.current != NULL ? archive_load(env, &sessions) : E2EE_ERR_NO_SESSION;
     }
     if (err == E2EE_OK) {
-        struct archive_change change = {&sessions, sessions.current, KEEP_ALL};
+        struct archive_change change = {&sessions, sessions.current, not_archived};
         err = commit_seal(env, &commit, E2EE_RECORD_ARCHIVE, &sessions.key, archive_body,
                           &change);
     }
