@@ -356,8 +356,10 @@ void call_finish(struct call *c, enum problem p)
     }
     conn_hold(conn); /* the call's own hold goes with it */
     call_destroy(cs);
+    bool closing = conn->extra != NULL && conn->extra->close_code != 0;
     if (over_http) http_done(conn);
-    else if (conn->flags & CONN_BLOCKED && conn->holds <= GATEWAY_CALLS_PER_CONN_MAX / 2) conn_unblock(conn);
+    else if (closing && conn_calls(conn) <= 1) conn_close(conn, conn->extra->close_code);
+    else if (!closing && conn->flags & CONN_BLOCKED && conn->holds <= GATEWAY_CALLS_PER_CONN_MAX / 2) conn_unblock(conn);
     conn_release(conn);
 }
 

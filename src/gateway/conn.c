@@ -164,7 +164,7 @@ struct conn_extra *conn_extra(struct conn *c)
 void conn_extra_trim(struct conn *c)
 {
     struct conn_extra *x = c->extra;
-    if (x == NULL || x->stash.len > 0 || x->links != NULL || x->poll.call != NULL) return;
+    if (x == NULL || x->stash.len > 0 || x->links != NULL || x->poll.call != NULL || x->close_code != 0) return;
     if (c->mode == MODE_SYNC || c->mode == MODE_LAGGING || x->sync.running) return;
     buffer_deinit(&x->stash);
     free(x);
@@ -391,6 +391,25 @@ void conn_close(struct conn *c, uint16_t code)
     conn_leave(c);
     bool draining = atomic_load_explicit(&g->draining, memory_order_relaxed);
     stream_close(c->stream, draining ? GATEWAY_DRAIN_LINGER_MS : GATEWAY_CLOSE_LINGER_MS);
+}
+
+size_t conn_calls(const struct conn *c)
+{
+    size_t others = 0;
+    if (c->extra != NULL) others = (size_t)c->extra->sync.running + (c->extra->poll.call != NULL);
+    return c->holds - others;
+}
+
+void conn_close_after_calls(struct conn *c, uint16_t code)
+{
+    if (!conn_alive(c)) return;
+    if (c->kind != CONN_SOCKET || conn_calls(c) == 0) {
+        conn_close(c, code);
+        return;
+    }
+    conn_extra(c)->close_code = code;
+    conn_block(c);
+    conn_leave(c);
 }
 
 void conn_send(struct conn *c, const char *type, struct slice json, struct slice cursor, bool deflatable)

@@ -117,6 +117,7 @@ struct conn_extra {
     uint32_t progress_tick;  /* lagging: when the queue last got shorter */
     size_t progress_queued;
     uint64_t throttled_ms;   /* flow_control throttled was last said */
+    uint16_t close_code;     /* not 0: close so when the calls in flight are answered */
     struct presence_link *links; /* presence.watch; one allocation */
     size_t links_count;
 };
@@ -153,6 +154,11 @@ void conn_unblock(struct conn *c);
 void conn_written(struct conn *c);
 /* Says why in the way of its kind, and closes. code 0: nothing to say. */
 void conn_close(struct conn *c, uint16_t code);
+/* The same once the calls in flight are answered; meanwhile nothing is read and
+ * no event delivered. */
+void conn_close_after_calls(struct conn *c, uint16_t code);
+/* Calls in flight, jobs of the connection's own not counted. */
+size_t conn_calls(const struct conn *c);
 /* Cuts without a word. */
 void conn_abort(struct conn *c);
 /* Cuts the slowest connections of the loop while the sum is over the maximum. */

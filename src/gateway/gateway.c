@@ -246,9 +246,7 @@ static void drain_conn(struct conn *c, void *ctx)
 {
     (void)ctx;
     if (!conn_alive(c)) return;
-    size_t others = 0;
-    if (c->extra != NULL) others = (size_t)c->extra->sync.running + (c->extra->poll.call != NULL);
-    if (c->holds > others) return; /* an answer is on its way */
+    if (conn_calls(c) > 0) return; /* an answer is on its way */
     conn_close(c, c->session.user != NULL ? CLOSE_RECONNECT : c->kind == CONN_HTTP ? 0 : WS_CLOSE_GOING_AWAY);
 }
 

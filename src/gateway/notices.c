@@ -25,7 +25,8 @@ static void notice_received(struct mail *mail, void *receiver)
     struct notice *n = (struct notice *)(void *)mail;
     struct conn *c = conn_named(gl, n->name.slot, n->name.serial);
     if (c != NULL && conn_alive(c)) {
-        if (n->close_code != 0) conn_close(c, n->close_code);
+        /* A request may have brought this on itself (logout): it is answered. */
+        if (n->close_code != 0) conn_close_after_calls(c, n->close_code);
         else conn_send(c, n->type, slice_of(n->text, n->len), (struct slice){0}, false);
     }
     free(n);

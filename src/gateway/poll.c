@@ -74,6 +74,19 @@ static void append_members(struct call *call, const char *before, const struct b
     call->answer.comma = true;
 }
 
+void poll_reset(struct conn *c, const char *reason)
+{
+    struct call *call = &c->extra->poll.call->call;
+    struct json_writer w = {&call->answer_bytes, call->answer.comma};
+    if (w.comma) buffer_append_byte(w.out, ',');
+    w.comma = false;
+    json_begin_object(&w);
+    json_put_cstr(&w, "type", "sync.reset");
+    json_put_cstr(&w, "reason", reason);
+    json_end_object(&w);
+    call->answer.comma = true;
+}
+
 void poll_finished(struct conn *c, struct sync_job *j)
 {
     struct sync_state *s = &c->extra->sync;
@@ -83,10 +96,7 @@ void poll_finished(struct conn *c, struct sync_job *j)
     if (j->gone) {
         poll_fail(c, PROBLEM_TOKEN);
     } else if (j->err == SOTTO_ERR_NOT_FOUND) {
-        static const char reset[] = "{\"type\":\"sync.reset\",\"reason\":\"expired\"}";
-        struct buffer none = {0};
-        append_members(call, reset, &none, "");
-        sync_snapshot(c);
+        sync_snapshot(c, "expired");
         sync_again(c);
     } else if (j->err != SOTTO_OK) {
         poll_fail(c, PROBLEM_INTERNAL);

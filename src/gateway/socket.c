@@ -168,6 +168,7 @@ void conn_mark_absent(struct conn *c)
 void socket_due(struct conn *c)
 {
     const struct gateway_limits *l = gateway_limits(conn_loop(c)->gateway);
+    if (c->extra != NULL && c->extra->close_code != 0) return; /* the calls in flight will end it */
     if (c->session.user == NULL) {
         conn_close(c, CLOSE_HELLO);
         return;

@@ -40,8 +40,9 @@ void sync_job_destroy(struct sync_job *j);
 
 /* sync_pump.c, for poll.c: another look; a snapshot from now. */
 void sync_again(struct conn *c);
-void sync_snapshot(struct conn *c);
-/* poll.c */
+void sync_snapshot(struct conn *c, const char *reset_reason);
+/* poll.c: says in the answer that the cursor is of no use. */
+void poll_reset(struct conn *c, const char *reason);
 void poll_finished(struct conn *c, struct sync_job *j);
 
 #endif

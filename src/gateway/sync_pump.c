@@ -89,7 +89,11 @@ static void snapshot_start(struct conn *c, const char *reason)
     /* Before the first conversation is read: what comes later is synchronised. */
     s->cursor = (struct cursor){.epoch = engine_epoch(g->services->engine),
                                 .position = engine_position(g->services->engine)};
-    if (reason == NULL || c->kind == CONN_POLL) return;
+    if (reason == NULL) return;
+    if (c->kind == CONN_POLL) {
+        poll_reset(c, reason);
+        return;
+    }
     char text[96];
     int len = snprintf(text, sizeof(text), "{\"type\":\"sync.reset\",\"reason\":\"%s\"}", reason);
     conn_send(c, "sync.reset", slice_of(text, (size_t)len), (struct slice){0}, false);
@@ -224,9 +228,9 @@ void sync_again(struct conn *c)
     if (!c->extra->sync.running) job_start(c);
 }
 
-void sync_snapshot(struct conn *c)
+void sync_snapshot(struct conn *c, const char *reset_reason)
 {
-    snapshot_start(c, NULL);
+    snapshot_start(c, reset_reason);
 }
 
 void sync_continue(struct conn *c)
