@@ -246,13 +246,26 @@ static void on_listed(void *ctx, const struct conversation *c, const struct memb
     if (newest > v->last) v->last = newest;
 }
 
+static bool stored_position(struct world *w, uint64_t *position)
+{
+    struct buffer value;
+    buffer_init(&value, 64);
+    enum sotto_err err = store_get(w->store, STORE_META, SLICE_LIT("position"), &value);
+    if (err == SOTTO_OK) *position = load_be64(value.data);
+    buffer_deinit(&value);
+    return err == SOTTO_OK;
+}
+
 /* From the conversation list, as after a cursor that is too old. */
 static bool take_snapshot(struct world *w, struct device *d)
 {
     struct round r = {w, *d};
+    /* Not the engine's: that one is behind while it does not know what an
+     * uncertain commit did, and the list would be ahead of the cursor. */
+    r.device.cursor = (struct cursor){.epoch = engine_epoch(w->engine)};
+    if (!stored_position(w, &r.device.cursor.position)) return false;
     uint64_t now = clock_wall_ms(&w->clock.source);
     struct id after = {{0}};
-    r.device.cursor = (struct cursor){.epoch = engine_epoch(w->engine), .position = engine_position(w->engine)};
     bool more = true;
     if (inbox_list(w->store, w->users[d->user], now, &after, CONVERSATIONS + 1, on_listed, &r, &more) != SOTTO_OK)
         return false;
