@@ -99,8 +99,14 @@ static bool set_option(struct options *o, const char *name, const char *value)
     return true;
 }
 
-static bool one_run(const struct options *o, const struct scenario *s)
+/* Readers that stop are to be cut within the run. */
+static char burst_option[] = "--lag-timeout=2s";
+
+static bool one_run(const struct options *wanted, const struct scenario *s)
 {
+    struct options own = *wanted;
+    const struct options *o = &own;
+    if (s->run == scenario_burst && own.extra_count < BENCH_EXTRA_MAX) own.extra[own.extra_count++] = burst_option;
     uint64_t mask_state = 1;
     struct random_source mask = {cheap_fill, &mask_state};
     struct bench b = {.options = o, .mask = &mask};
