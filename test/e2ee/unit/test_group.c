@@ -261,6 +261,29 @@ static void group__damaged_distribution__is_refused_or_harmless(void **state)
     free(distribution.data);
 }
 
+/* A sender may come back with the chain id of an earlier chain, but with
+ * another signing key: the earlier chain goes. */
+static void group__chain_id__is_taken_over_by_a_new_key(void **state)
+{
+    struct members *m = *state;
+    struct e2ee_bytes distribution = distribution_of(&m->alice);
+    uint8_t other[E2EE_PUBLIC_LEN];
+    uint8_t id[E2EE_DISTRIBUTION_ID_LEN];
+    OK(e2ee_group_process(&m->bob.env, &m->alice.env.self, distribution.data,
+                          distribution.len));
+    struct e2ee_bytes old = encrypt(&m->alice, "old");
+    OK(e2ee_group_message_id(old.data, old.len, id));
+    assert_memory_equal(id, group, sizeof id);
+    assert_int_equal(e2ee_group_message_id(old.data, 20, id), E2EE_ERR_MALFORMED);
+    OK(e2ee_prekey_create(&m->carol.env, 1, other)); /* any good public key */
+    memcpy(distribution.data + distribution.len - sizeof other, other, sizeof other);
+    OK(e2ee_group_process(&m->bob.env, &m->alice.env.self, distribution.data,
+                          distribution.len));
+    assert_int_equal(decrypt(&m->bob, &m->alice, old, ""), E2EE_ERR_SIGNATURE);
+    free(distribution.data);
+    free(old.data);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, setup, teardown)
 
 int main(void)
@@ -272,6 +295,7 @@ int main(void)
         TEST(group__keeps__five_chains_of_a_sender),
         TEST(group__rotation__shuts_a_removed_member_out),
         TEST(group__repeated_distribution__changes_nothing),
+        TEST(group__chain_id__is_taken_over_by_a_new_key),
         TEST(group__refuses__messages_in_a_wrong_name),
         TEST(group__damaged_messages__are_refused),
         TEST(group__damaged_distribution__is_refused_or_harmless),

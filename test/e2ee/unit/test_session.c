@@ -253,6 +253,53 @@ static void session__opens__late_messages_of_archived_sessions(void **state)
     message_free(&later);
 }
 
+/* The message is of the oldest of three sessions, and the current one is gone. */
+static void session__searches__the_whole_archive(void **state)
+{
+    struct devices *d = *state;
+    struct message late = {0};
+    for (uint32_t i = 0; i < 3; i++) {
+        device_start(&d->alice, &d->bob, 2, i + 1);
+        device_say(&d->alice, &d->bob, "start");
+        device_say(&d->bob, &d->alice, "started");
+        if (i == 0) {
+            late = device_encrypt(&d->bob, &d->alice, "late");
+        }
+    }
+    OK(e2ee_session_archive(&d->alice.env, &d->bob.env.self));
+    late.bytes.data[late.bytes.len - 1] ^= 1;
+    assert_refused(&d->alice, &d->bob, &late, E2EE_ERR_DECRYPT);
+    late.bytes.data[late.bytes.len - 1] ^= 1;
+    OK(device_decrypt(&d->alice, &d->bob, &late, "late"));
+    assert_int_equal(info_of(&d->alice, &d->bob).archived_count, 2);
+    OK(e2ee_session_remove(&d->alice.env, &d->bob.env.self));
+    assert_refused(&d->alice, &d->bob, &late, E2EE_ERR_NO_SESSION);
+    message_free(&late);
+}
+
+/* Several jumps together skip more than is kept: the oldest give way. */
+static void session__drops__oldest_skipped_keys_first(void **state)
+{
+    struct devices *d = *state;
+    enum { COUNT = 2500 };
+    struct message messages[COUNT];
+    device_start(&d->alice, &d->bob, 1, 1);
+    device_say(&d->alice, &d->bob, "start");
+    device_say(&d->bob, &d->alice, "started");
+    for (int i = 0; i < COUNT; i++) {
+        messages[i] = device_encrypt(&d->alice, &d->bob, "x");
+    }
+    OK(device_decrypt(&d->bob, &d->alice, &messages[1200], "x"));
+    OK(device_decrypt(&d->bob, &d->alice, &messages[COUNT - 1], "x"));
+    assert_refused(&d->bob, &d->alice, &messages[0], E2EE_ERR_DUPLICATE);
+    assert_refused(&d->bob, &d->alice, &messages[400], E2EE_ERR_DUPLICATE);
+    OK(device_decrypt(&d->bob, &d->alice, &messages[600], "x"));
+    OK(device_decrypt(&d->bob, &d->alice, &messages[COUNT - 2], "x"));
+    for (int i = 0; i < COUNT; i++) {
+        message_free(&messages[i]);
+    }
+}
+
 static void session__keeps__forty_archived_sessions(void **state)
 {
     struct devices *d = *state;
@@ -482,6 +529,34 @@ static void identity__changes__by_first_message(void **state)
     message_free(&old);
 }
 
+/* The same identity key on a fresh installation: no warning, new sessions. */
+static void device__relinked__starts_anew_quietly(void **state)
+{
+    struct devices *d = *state;
+    struct e2ee_bytes plaintext;
+    struct e2ee_received received;
+    uint8_t private_key[E2EE_PRIVATE_LEN];
+    OK(e2ee_identity_export(&d->bob.env, private_key));
+    device_start(&d->alice, &d->bob, 1, 1);
+    device_say(&d->alice, &d->bob, "start");
+    device_say(&d->bob, &d->alice, "started");
+    device_store_clear(&d->bob);
+    OK(e2ee_identity_import(&d->bob.env, private_key, 777));
+    struct message lost = device_encrypt(&d->alice, &d->bob, "to the old installation");
+    assert_refused(&d->bob, &d->alice, &lost, E2EE_ERR_NO_SESSION);
+    device_start(&d->bob, &d->alice, 2, 2);
+    struct message message = device_encrypt(&d->bob, &d->alice, "back");
+    OK(e2ee_session_decrypt(&d->alice.env, &d->bob.env.self, message.type, message.bytes.data,
+                            message.bytes.len, &plaintext, &received));
+    e2ee_bytes_free(&d->alice.env, &plaintext);
+    assert_int_equal(received.seen, E2EE_IDENTITY_SAME);
+    assert_int_equal(received.registration_id, 777);
+    assert_int_equal(info_of(&d->alice, &d->bob).registration_id, 777);
+    device_say(&d->alice, &d->bob, "welcome back");
+    message_free(&lost);
+    message_free(&message);
+}
+
 static void identity__changes__by_bundle(void **state)
 {
     struct devices *d = *state;
@@ -619,6 +694,8 @@ int main(void)
         TEST(session__refuses__missing_prekeys),
         TEST(session__settles__after_simultaneous_starts),
         TEST(session__opens__late_messages_of_archived_sessions),
+        TEST(session__searches__the_whole_archive),
+        TEST(session__drops__oldest_skipped_keys_first),
         TEST(session__keeps__forty_archived_sessions),
         TEST(session__stops__sending_after_thirty_days_unanswered),
         TEST(session__limits__jumps_and_skipped_keys),
@@ -627,6 +704,7 @@ int main(void)
         TEST(session__refuses__wrong_addresses),
         TEST(session__works__between_three_devices_a_user),
         TEST(identity__changes__by_first_message),
+        TEST(device__relinked__starts_anew_quietly),
         TEST(identity__changes__by_bundle),
         TEST(identity__replaced__ends_sessions_of_other_devices),
         TEST(identity__verified__blocks_sending_until_accepted),

@@ -83,6 +83,68 @@ static void pqchain__derives__start_and_first_key(void **state)
     pqchain_deinit(&device.env, &chain);
 }
 
+/* Three epochs at most: the one in use for sending, one before, one after. */
+static void pqchain__keeps__three_epochs(void **state)
+{
+    struct secret32 auth, secret, key, first_key;
+    struct pqchain alice, bob;
+    uint32_t index;
+    (void)state;
+    fill(auth.bytes, 0x29);
+    pqchain_init(&alice, &auth, true);
+    pqchain_init(&bob, &auth, false);
+    OK(pqchain_send(&device.env, &alice, 0, &index, &first_key));
+    for (uint64_t epoch = 1; epoch <= 5; epoch++) {
+        fill(secret.bytes, (uint8_t)epoch);
+        OK(pqchain_add(&device.env, &alice, epoch, &secret));
+        OK(pqchain_add(&device.env, &bob, epoch, &secret));
+        assert_true(alice.count <= PQCHAIN_EPOCHS_MAX);
+        if (epoch < 3) {
+            OK(pqchain_send(&device.env, &bob, epoch, &index, &key));
+        }
+    }
+    assert_int_equal(pqchain_add(&device.env, &alice, 9, &secret), E2EE_ERR_DECRYPT);
+    assert_int_equal(pqchain_add(&device.env, &alice, 5, &secret), E2EE_ERR_DECRYPT);
+    /* an epoch that is gone, one that was left, one that is not there yet */
+    assert_int_equal(pqchain_receive(&device.env, &bob, 0, 1, 10, &key), E2EE_ERR_DECRYPT);
+    assert_int_equal(pqchain_send(&device.env, &bob, 1, &index, &key), E2EE_ERR_CORRUPT);
+    assert_int_equal(pqchain_receive(&device.env, &bob, 6, 1, 10, &key), E2EE_ERR_DECRYPT);
+    OK(pqchain_send(&device.env, &alice, 4, &index, &first_key));
+    OK(pqchain_receive(&device.env, &bob, 4, 1, 10, &key));
+    assert_memory_equal(key.bytes, first_key.bytes, 32);
+    assert_int_equal(pqchain_receive(&device.env, &bob, 4, 1, 10, &key), E2EE_ERR_DUPLICATE);
+    assert_int_equal(pqchain_receive(&device.env, &bob, 4, 12, 10, &key), E2EE_ERR_TOO_FAR);
+    alice.epochs[alice.count - 1].send.counter = UINT32_MAX;
+    assert_int_equal(pqchain_send(&device.env, &alice, 5, &index, &key), E2EE_ERR_EXHAUSTED);
+    pqchain_deinit(&device.env, &alice);
+    pqchain_deinit(&device.env, &bob);
+}
+
+static void reader__never_passes__its_end(void **state)
+{
+    (void)state;
+    static const uint8_t long_varint[] = {0xff, 0xff, 0xff, 0xff, 0xff,
+                                          0xff, 0xff, 0xff, 0xff, 0x01};
+    struct reader reader = reader_of(long_varint, 10);
+    assert_int_equal(read_varint(&reader), UINT64_MAX);
+    assert_true(reader_done(&reader));
+    uint8_t too_long[11];
+    memset(too_long, 0xff, sizeof too_long);
+    reader = reader_of(too_long, sizeof too_long);
+    assert_int_equal(read_varint(&reader), 0);
+    assert_true(reader.bad);
+    reader = reader_of((const uint8_t[]){2}, 1);
+    assert_false(read_bool(&reader));
+    assert_true(reader.bad);
+    reader = reader_of(long_varint, 3);
+    assert_int_equal(read_u32(&reader), 0);
+    assert_null(read_bytes(&reader, 1)); /* once bad, always bad */
+    uint8_t out = 7;
+    read_into(&reader, &out, 1);
+    assert_int_equal(out, 7);
+    assert_false(reader_done(&reader));
+}
+
 static void braid__derives__authenticator_and_epoch_secret(void **state)
 {
     struct secret32 auth, shared, secret;
@@ -276,6 +338,8 @@ int main(void)
     const struct CMUnitTest tests[] = {
         TEST(pqxdh__derives__root_chain_and_message_keys),
         TEST(pqchain__derives__start_and_first_key),
+        TEST(pqchain__keeps__three_epochs),
+        TEST(reader__never_passes__its_end),
         TEST(braid__derives__authenticator_and_epoch_secret),
         TEST(gf__multiplies_and_divides__vectors),
         TEST(erasure__encodes__vectors),
