@@ -43,7 +43,7 @@ static const struct args_option send_options[] = {
 static const struct args_option listen_options[] = {
     {"read", NULL, "mark what is shown as read"},
     {"receipts", NULL, "show delivered and read receipts as well"},
-    {"count", "N", "stop after N messages"},
+    {"count", "N", "stop after N messages from others"},
     {"for", "SECONDS", "stop after this time"},
     {0},
 };

@@ -20,7 +20,7 @@ struct listener_state {
     struct socket *socket; /* NULL: none */
     struct watch signals;
     bool show_receipts, mark_read, stop;
-    uint64_t count, count_max; /* messages shown; 0: no end */
+    uint64_t count, count_max; /* messages from others; 0: no end */
     enum cli_exit code;
 };
 
@@ -96,7 +96,7 @@ static void show_message(struct listener_state *l, const struct client_event *e)
         .sequence = m->sequence, .ts_ms = m->ts_ms, .expires_ms = m->expires_ms, .type = m->type,
         .payload = m->payload, .withheld = m->withheld, .client_msg_id = m->client_msg_id, .urgent = m->urgent};
     print_message(l->cli, &p);
-    if (e->kind == CLIENT_EVENT_MESSAGE && ++l->count == l->count_max) l->stop = true;
+    if (!id_eq(m->sender, l->cli->account.user) && ++l->count == l->count_max) l->stop = true;
 }
 
 static void show_phase(struct listener_state *l, const struct client_event *e)

@@ -24,14 +24,14 @@ static bool read_line(FILE *in, char out[SOTTO_PASSWORD_MAX + 1])
 static bool ask(const char *prompt, char out[SOTTO_PASSWORD_MAX + 1])
 {
     struct termios before, quiet;
-    (void)fputs(prompt, stderr);
-    (void)fflush(stderr);
     bool hidden = tcgetattr(STDIN_FILENO, &before) == 0;
     if (hidden) {
         quiet = before;
         quiet.c_lflag &= ~(tcflag_t)ECHO;
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
     }
+    (void)fputs(prompt, stderr); /* only now: what is typed at once is hidden too */
+    (void)fflush(stderr);
     bool read = read_line(stdin, out);
     if (hidden) {
         (void)tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);

@@ -1,5 +1,6 @@
-/* User names and ids. What was looked up once is remembered in the local state:
- * ids never change, and a user name is only trusted for printing. */
+/* User names and ids. What was looked up once is remembered in the local state,
+ * so that a message can be kept for somebody while the server is away. A name that
+ * can be asked for is asked for: it may have passed to another account. */
 #include "cli/cli_private.h"
 
 static void remember(struct cli *cli, const char *id_text, const char *username)
@@ -7,6 +8,16 @@ static void remember(struct cli *cli, const char *id_text, const char *username)
     char key[64];
     (void)snprintf(key, sizeof key, "name:%s", id_text);
     (void)home_put(cli, key, username);
+    (void)snprintf(key, sizeof key, "user:%s", username);
+    (void)home_put(cli, key, id_text);
+}
+
+static bool recall(struct cli *cli, const char *username, struct id *user_out)
+{
+    char key[64], id_text[ID_TEXT_LEN + 1];
+    (void)snprintf(key, sizeof key, "user:%s", username);
+    home_get(cli, key, id_text, sizeof id_text);
+    return id_parse(slice_str(id_text), user_out) == SOTTO_OK;
 }
 
 enum cli_exit people_find(struct cli *cli, const char *username, struct id *user_out)
@@ -30,7 +41,8 @@ enum cli_exit people_find(struct cli *cli, const char *username, struct id *user
     buffer_clear(&cli->why);
     if (rest_call(cli->rest, "GET", slice_str(path), (struct slice){0}, &reply, &cli->why) != SOTTO_OK) {
         buffer_append_byte(&cli->why, 0);
-        code = cli_fail(cli, CLI_EXIT_UNREACHABLE, "%s", (char *)cli->why.data);
+        if (!recall(cli, username, user_out))
+            code = cli_fail(cli, CLI_EXIT_UNREACHABLE, "%s", (char *)cli->why.data);
     } else if (slice_is(reply.code, "no_such_user")) {
         code = cli_fail(cli, CLI_EXIT_FAILED, "there is no user \"%s\" on %s", username, cli->account.server);
     } else if (reply.status >= 400) {

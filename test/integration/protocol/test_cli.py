@@ -1,0 +1,211 @@
+"""The terminal client as a person and as a script uses it."""
+import json
+import os
+import pty
+import signal
+import subprocess
+
+import pytest
+
+import sotto
+from described import name, register
+
+SOTTO = str(sotto.BIN / "sotto")
+
+
+class Person:
+    """One state directory."""
+
+    def __init__(self, home, server):
+        self.home, self.server = str(home), server
+
+    def environment(self):
+        return {"PATH": os.environ["PATH"], "HOME": self.home, "LC_ALL": "C.UTF-8", "TZ": "UTC"}
+
+    def run(self, *arguments, stdin=""):
+        """(exit code, stdout, stderr)"""
+        done = subprocess.run([SOTTO, "--home", self.home, *arguments], input=stdin, capture_output=True, text=True,
+                              timeout=60 * sotto.SLOW, env=self.environment())
+        return done.returncode, done.stdout, done.stderr
+
+    def json(self, *arguments, code=0, stdin=""):
+        got, out, err = self.run("--json", *arguments, stdin=stdin)
+        assert got == code, (got, out, err)
+        return [json.loads(line) for line in out.splitlines()]
+
+    def listen(self, *arguments):
+        return subprocess.Popen([SOTTO, "--home", self.home, "listen", "--json", *arguments], text=True,
+                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment())
+
+
+@pytest.fixture
+def people(server, tmp_path):
+    made = []
+    for who in ("anna", "ben"):
+        p = Person(tmp_path / who, server)
+        p.name = name()
+        p.json("register", p.name, "--server", server.url, stdin="correct horse\n")
+        made.append(p)
+    return made
+
+
+def test_a_conversation(people):
+    anna, ben = people
+    sent, = anna.json("send", ben.name, "Hello,", "Ben")
+    assert sent["sequence"] == 1 and sent["stage"] == "sent"
+    got, = ben.json("listen", "--count", "1", "--for", "20", "--read")
+    assert got["text"] == "Hello, Ben" and got["sender"] == anna.name
+    anna.json("send", ben.name, "-", stdin="from\nstdin\n")
+    code, out, _ = ben.run("history", anna.name)
+    assert code == 0 and "Hello, Ben" in out and "from\nstdin" in out
+    shown = ben.json("history", anna.name, "--since", "1")
+    assert [m["text"] for m in shown] == ["from\nstdin"]
+    entry, = ben.json("conversations")
+    assert entry["with"] == anna.name and entry["unread"] == 1 and entry["lastSequence"] == 2
+    status, = anna.json("status")
+    assert status["signedIn"] and status["reachable"] and status["outbox"] == 0
+
+
+def test_waiting_for_delivered_and_read(people):
+    anna, ben = people
+    listening = ben.listen("--read", "--count", "2", "--for", "30")
+    sent, = anna.json("send", ben.name, "one", "--wait", "delivered")
+    assert sent["stage"] == "delivered"
+    sent, = anna.json("send", ben.name, "two", "--wait", "read")
+    assert sent["stage"] == "read"
+    out, _ = listening.communicate(timeout=30)
+    assert [json.loads(line)["text"] for line in out.splitlines()] == ["one", "two"]
+    answers = anna.json("send", ben.name, "three", "--wait", "read", "--timeout", "1", code=6)
+    assert answers[0]["code"] == "timeout" and answers[1]["stage"] == "sent"
+
+
+def test_listen_reconnects_and_misses_nothing(tmp_path):
+    directory = tmp_path / "server"
+    directory.mkdir()
+    with sotto.Server(directory) as server:
+        server.settings["port"] = str(server.port)
+        anna, ben = Person(tmp_path / "a", server), Person(tmp_path / "b", server)
+        for p, n in ((anna, "anna"), (ben, "ben")):
+            p.json("register", n, "--server", server.url, stdin="correct horse\n")
+        listening = ben.listen("--count", "3", "--for", "60")
+        anna.json("send", "ben", "before")
+        assert json.loads(listening.stdout.readline())["text"] == "before"
+        server.kill()
+        left = anna.json("send", "ben", "while it is down", "--timeout", "0", code=4)
+        assert left[0]["code"] == "unreachable"
+        assert anna.json("status", code=4)[-1]["outbox"] == 1
+        server.start()
+        anna.json("send", "ben", "after")  # takes the waiting one along, first
+        out, err = listening.communicate(timeout=60)
+        assert [json.loads(line)["text"] for line in out.splitlines()] == ["while it is down", "after"]
+        assert listening.returncode == 0, err
+
+
+def test_listen_ends_when_it_should(people):
+    anna, ben = people
+    first = ben.listen()
+    second = None
+    try:
+        anna.json("send", ben.name, "hello")
+        assert json.loads(first.stdout.readline())["text"] == "hello"
+        second = ben.listen("--for", "30")
+        assert first.wait(20) == 1 and "taken over" in first.stderr.read()
+        second.send_signal(signal.SIGINT)
+        assert second.wait(20) == 0
+        third = ben.listen()
+        device, = ben.json("devices")
+        anna.json("send", ben.name, "third")
+        assert json.loads(third.stdout.readline())["text"] == "third"
+        ben.json("devices", "revoke", str(device["deviceId"]))
+        assert third.wait(20) == 3
+    finally:
+        for p in (first, second):
+            if p and p.poll() is None:
+                p.kill()
+
+
+def test_contacts_and_devices(people):
+    anna, ben = people
+    anna.json("contacts", "add", ben.name, "--alias", "Benny")
+    contact, = anna.json("contacts")
+    assert contact["alias"] == "Benny" and contact["blocked"] is False
+    anna.json("contacts", "block", ben.name)
+    assert anna.json("contacts")[0]["blocked"] is True
+    anna.json("contacts", "unblock", ben.name)
+    anna.json("contacts", "remove", ben.name)
+    assert anna.json("contacts") == []
+    device, = anna.json("devices")
+    anna.json("devices", "rename", str(device["deviceId"]), "My laptop")
+    assert anna.json("devices")[0]["name"] == "My laptop"
+
+
+def test_mistakes_say_what_to_do(people, tmp_path):
+    anna, ben = people
+    for arguments, code, words in [
+            (["sned", ben.name, "x"], 2, "did you mean \"send\""), (["send", ben.name], 2, "Usage"),
+            (["send", "nobody-there", "x"], 1, "there is no user"), (["send", ben.name, "x", "--wiat", "read"], 2, "--wait"),
+            (["history"], 2, "missing"), (["contacts", "blok", ben.name], 2, "block"),
+            (["devices", "revoke", "x"], 2, "number"), (["status", "--server", "ftp://x"], 2, "address of a server"),
+            (["status", "--server", "http://127.0.0.1:1"], 4, "is the server running"),
+            (["register", "again", "--server", anna.server.url], 1, "logout"), (["send", anna.name, "x"], 1, "that is you"),
+            (["history", ben.name, "--limit", "many"], 2, "number"), ([], 2, "which command"), (["--json"], 2, "which command")]:
+        got, out, err = anna.run(*arguments)
+        assert got == code and words in out + err, (arguments, got, out, err)
+    nobody = Person(tmp_path / "nobody", anna.server)
+    assert nobody.run("send", "x", "y")[0] == 3
+    got, _, err = nobody.run("login", anna.name, "--server", anna.server.url, stdin="wrong horse\n")
+    assert got == 1 and "bad_credentials" in err
+
+
+def test_hostile_text_does_not_reach_the_terminal(people):
+    anna, ben = people
+    evil = "\x1b]0;owned\x07\x1b[2Jhi\u009b31m"
+    anna.json("send", ben.name, "-", stdin=evil)
+    code, out, _ = ben.run("history", anna.name)
+    assert code == 0 and "\x1b" not in out and "\x07" not in out and "\u009b" not in out and "hi" in out
+
+
+def test_state_is_private(people):
+    home = people[0].home
+    assert os.stat(home).st_mode & 0o777 == 0o700
+    for entry in os.scandir(home):
+        assert entry.stat().st_mode & 0o077 == 0, entry.name
+
+
+def test_the_password_is_not_echoed(server, tmp_path):
+    main, other = pty.openpty()
+    p = Person(tmp_path / "pty", server)
+    process = subprocess.Popen([SOTTO, "--home", p.home, "register", name(), "--server", server.url], stdin=other,
+                               stdout=subprocess.PIPE, stderr=other, env=p.environment(), text=True)
+    os.close(other)
+    shown = b""
+    for prompt in (b"Password: ", b"Once more: "):
+        while prompt not in shown:
+            shown += os.read(main, 1024)
+        os.write(main, b"correct horse\n")
+    out, _ = process.communicate(timeout=30)
+    assert process.returncode == 0 and "Welcome" in out
+    assert b"horse" not in shown
+    os.close(main)
+
+
+def test_tls_is_verified(tmp_path):
+    cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
+                    "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost",
+                    "-addext", "subjectAltName=DNS:localhost"], check=True, capture_output=True)
+    with sotto.Server(tmp_path, tls_cert=cert, tls_key=key) as server:
+        p = Person(tmp_path / "home", server)
+        url = f"https://localhost:{server.port}"
+        code, _, err = p.run("register", "anna", "--server", url, stdin="correct horse\n")
+        assert code == 4 and "--ca" in err  # not signed by anybody we trust
+        p.json("register", "anna", "--server", url, "--ca", cert, stdin="correct horse\n")
+        other = register(server)
+        p.json("send", other.username, "over TLS")
+        other.send(p.json("status")[0]["userId"], "back")
+        got = p.json("listen", "--count", "1", "--for", "20")  # --ca is remembered
+        assert got[-1]["text"] == "back"
+        wrong = Person(tmp_path / "wrong", server)
+        code, _, err = wrong.run("register", "ben", "--server", f"https://127.0.0.1:{server.port}", "--ca", cert,
+                                 stdin="correct horse\n")
+        assert code == 4  # the certificate is for another name
