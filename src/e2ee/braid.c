@@ -23,7 +23,7 @@
  * earlier epoch. A message of a later epoch, other than the one step that
  * CT2_SAMPLED waits for, cannot come from an honest peer.
  *
- * Specification: ML-KEM Braid 2.2 to 2.5.
+ * Specification: ML-KEM Braid 2.
  */
 #include <assert.h>
 #include <string.h>

@@ -51,7 +51,7 @@ E2EE_CHECKED bool curve_pair_generate(const struct e2ee_env *env, struct curve_p
 void curve_pair_from_private(const uint8_t private_key[32], struct curve_pair *pair_out);
 
 /* X25519. False if the public key has another type byte or is not canonical
- * (X3DH 2.2; top bit set or u >= 2^255-19), or if the result is all zero. */
+ * (top bit set or u >= 2^255-19), or if the result is all zero. */
 E2EE_CHECKED bool curve_agree(const struct secret32 *private_key,
                               const uint8_t public_key[E2EE_PUBLIC_LEN],
                               struct secret32 *shared_out);
@@ -181,7 +181,7 @@ E2EE_CHECKED bool mlkem768_decaps(const uint8_t dk[MLKEM768_DK_LEN],
                                   const uint8_t ciphertext[MLKEM768_CT1_LEN + MLKEM768_CT2_LEN],
                                   struct secret32 *shared_out);
 
-/* ML-KEM-768 in two halves (ML-KEM Braid 2.3): ct1 needs only the header, ct2
+/* ML-KEM-768 in two halves (ML-KEM Braid, incremental interface): ct1 needs only the header, ct2
  * needs t as well. `m` and `r` are kept between the halves, then wiped. */
 struct mlkem768_coins {
     struct secret32 m;

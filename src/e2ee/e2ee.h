@@ -24,7 +24,7 @@
  *   - A call may run on any thread; two calls for the same store must not
  *     overlap. Nothing blocks, except inside the functions handed in.
  *
- * Specifications: PQXDH rev. 3, Double Ratchet rev. 4 (with the Triple
+ * Specifications: PQXDH, Double Ratchet (revision of 2025, with the Triple
  * Ratchet), ML-KEM Braid, X3DH, XEdDSA, Sesame; docs/e2ee.md maps them.
  */
 #ifndef SOTTO_E2EE_E2EE_H

@@ -3,7 +3,7 @@
  * A message of n blocks of 32 bytes is 16 polynomials over GF(2^16): word i of
  * block j is the value at j of polynomial i, of degree below n. Chunk x holds
  * the values at x, so chunks 0..n-1 are the blocks themselves. All data is
- * public. Specification: ML-KEM Braid 2.4; field polynomial 0x1100b.
+ * public. Specification: ML-KEM Braid 2; field polynomial 0x1100b.
  */
 #ifndef SOTTO_E2EE_ERASURE_H
 #define SOTTO_E2EE_ERASURE_H

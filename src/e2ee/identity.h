@@ -7,7 +7,7 @@
  * sending, and the change is reported. If the old key had been verified (by
  * comparing safety numbers), nothing is sent until a person accepts.
  *
- * Specification: X3DH 4.1 and 4.6, Sesame 3.2 and 6.
+ * Specification: X3DH 4.1 and 4.8, Sesame 3.2 and 6.
  */
 #ifndef SOTTO_E2EE_IDENTITY_H
 #define SOTTO_E2EE_IDENTITY_H

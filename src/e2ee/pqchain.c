@@ -6,7 +6,7 @@
  * messages (its sending half is erased), and the next one when its secret is
  * there already.
  *
- * Specification: Double Ratchet rev. 4, 5 (SPQR); the labels are those of the
+ * Specification: Double Ratchet 5 (SPQR); the labels are those of the
  * official protocol.
  */
 #include <assert.h>

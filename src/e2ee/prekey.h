@@ -8,7 +8,8 @@
  * comes again.
  *
  * Signatures cover the serialised public key with its type byte, by the
- * identity key. Specification: PQXDH 3.2, 3.3, 4.11; X3DH 3.2.
+ * identity key. Specification: PQXDH 3.2; for replays X3DH 4.2
+ * and 4.3.
  */
 #ifndef SOTTO_E2EE_PREKEY_H
 #define SOTTO_E2EE_PREKEY_H

@@ -17,7 +17,7 @@
  * account the jump is not limited, since they trust each other and a device
  * may miss a lot.
  *
- * Specification: Double Ratchet 2.6, 3.5, 5.2, 7.2.
+ * Specification: Double Ratchet 2.6, 3.4, 3.5, 6, 7.
  */
 #include "e2ee/ratchet.h"
 

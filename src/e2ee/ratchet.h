@@ -3,7 +3,7 @@
  * A session is loaded from its record, changed by one operation, and either
  * saved or thrown away; so an operation that fails may leave it half changed.
  *
- * Specification: PQXDH 3.3, 3.4 (start); Double Ratchet 3.5 and 5 (messages).
+ * Specification: PQXDH 3.3, 3.4 (start); Double Ratchet 3.4, 3.5 and 6 (messages).
  */
 #ifndef SOTTO_E2EE_RATCHET_H
 #define SOTTO_E2EE_RATCHET_H

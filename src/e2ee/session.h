@@ -10,7 +10,7 @@
  *
  * Plaintext is encrypted as it is: pad it before (padding.h).
  *
- * Specification: PQXDH 3.3 and 3.4; Double Ratchet 3.5, 5 and 7; ML-KEM
+ * Specification: PQXDH 3.3 and 3.4; Double Ratchet 3, 5 and 6; ML-KEM
  * Braid 2; Sesame 3.3 and 3.4.
  */
 #ifndef SOTTO_E2EE_SESSION_H

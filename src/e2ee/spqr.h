@@ -6,7 +6,7 @@
  * chain (pqchain.c) turns those secrets into one key per message, which salts
  * the message keys of the Double Ratchet. spqr.c puts them on the wire.
  *
- * Specification: ML-KEM Braid; Double Ratchet rev. 4, 5 (SPQR).
+ * Specification: ML-KEM Braid; Double Ratchet 5 (SPQR).
  */
 #ifndef SOTTO_E2EE_SPQR_H
 #define SOTTO_E2EE_SPQR_H

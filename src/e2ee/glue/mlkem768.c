@@ -1,6 +1,6 @@
 /* ML-KEM-768 (FIPS 203), and its encapsulation in two halves.
  *
- * The two halves follow ML-KEM Braid 2.3: the first part of a ciphertext, the
+ * The two halves follow ML-KEM Braid (incremental interface): the first part of a ciphertext, the
  * compressed vector u, depends on rho and on the coins alone. So ct1 comes
  * from an encryption under rho and any t (we take zero), and ct2, the
  * compressed v, from a second encryption under the true t; both halves
