@@ -14,6 +14,7 @@
 #include "bench.h"
 
 #include <stdlib.h>
+#include <time.h>
 
 enum { RING = 1024 }; /* messages of a pair that may be unanswered */
 
@@ -41,6 +42,7 @@ struct load {
     bool sending, measuring;
     uint64_t done;           /* in the measured time */
     struct histogram_us latency;
+    uint64_t generator_us;
     uint64_t overrun;        /* could not be sent: too many unanswered */
 };
 
@@ -194,7 +196,15 @@ static void turn_until(struct load *l, uint64_t until_us)
 struct measured {
     double seconds;
     uint64_t cpu_us;
+    uint64_t generator_us; /* our own processor time: near `seconds`, we are the limit */
 };
+
+static uint64_t generator_cpu_us(void)
+{
+    struct timespec t;
+    return clock_gettime(CLOCK_PROCESS_CPUTIME_ID, &t) == 0
+               ? (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000 : 0;
+}
 
 static void measure_begin(struct load *l, struct usage *before, uint64_t *begin_us)
 {
@@ -202,6 +212,7 @@ static void measure_begin(struct load *l, struct usage *before, uint64_t *begin_
     l->done = l->overrun = 0;
     memset(&l->latency, 0, sizeof l->latency);
     l->measuring = true;
+    l->generator_us = generator_cpu_us();
     *begin_us = bench_now_us();
 }
 
@@ -210,6 +221,7 @@ static struct measured measure_end(struct load *l, const struct usage *before, u
     struct usage after = {0};
     struct measured m = {.seconds = (double)(bench_now_us() - begin_us) / 1e6};
     l->measuring = false;
+    m.generator_us = generator_cpu_us() - l->generator_us;
     if (server_usage(&l->bench->server, &after)) m.cpu_us = after.cpu_us - before->cpu_us;
     return m;
 }
@@ -247,6 +259,7 @@ bool scenario_pairs(struct bench *b)
         report_u64(&r, "pairs", o->pairs);
         report_u64(&r, "inflight", o->inflight);
         report_u64(&r, "payload", o->payload);
+        if (r.msgs) report_double(&r, "generator_cpu_us_per_msg", (double)m.generator_us / (double)r.msgs);
         report_print(b, &r);
         ok = ok && r.lost == 0 && b->protocol_faults == 0;
     }
