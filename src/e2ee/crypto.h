@@ -181,8 +181,9 @@ E2EE_CHECKED bool mlkem768_decaps(const uint8_t dk[MLKEM768_DK_LEN],
                                   const uint8_t ciphertext[MLKEM768_CT1_LEN + MLKEM768_CT2_LEN],
                                   struct secret32 *shared_out);
 
-/* ML-KEM-768 in two halves (ML-KEM Braid, incremental interface): ct1 needs only the header, ct2
- * needs t as well. `m` and `r` are kept between the halves, then wiped. */
+/* ML-KEM-768 in two halves (ML-KEM Braid, incremental interface): ct1 needs
+ * only the header, ct2 needs t as well. `m` and `r` are kept between the
+ * halves, then wiped. */
 struct mlkem768_coins {
     struct secret32 m;
     struct secret32 r;

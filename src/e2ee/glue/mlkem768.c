@@ -1,10 +1,10 @@
 /* ML-KEM-768 (FIPS 203), and its encapsulation in two halves.
  *
- * The two halves follow ML-KEM Braid (incremental interface): the first part of a ciphertext, the
- * compressed vector u, depends on rho and on the coins alone. So ct1 comes
- * from an encryption under rho and any t (we take zero), and ct2, the
- * compressed v, from a second encryption under the true t; both halves
- * together are an ordinary ciphertext.
+ * The two halves follow ML-KEM Braid (incremental interface): the first part
+ * of a ciphertext, the compressed vector u, depends on rho and on the coins
+ * alone. So ct1 comes from an encryption under rho and any t (we take zero),
+ * and ct2, the compressed v, from a second encryption under the true t; both
+ * halves together are an ordinary ciphertext.
  */
 #include <string.h>
 
