@@ -6,15 +6,22 @@
  *
  * RECOVERY. The log is replayed with "tolerate corrupted tail": a record that a
  * crash cut off at the end of the log was never acknowledged and is dropped;
- * damage anywhere else is a refusal to open. "Point in time" would open there too,
- * silently without what follows the damage, which was acknowledged.
+ * damage anywhere else is a refusal to open. Where that mode refuses because the
+ * last write has a hole instead of being short, which a power loss can do too,
+ * "point in time" is used, after wal_tail.c has made sure that nothing follows.
+ * "Point in time" alone would open a log that is damaged in its middle, silently
+ * without what follows the damage, which was acknowledged.
  *
  * A FULL DISK. Commits are refused while less than the reserve is free, so that
  * RocksDB itself, whose background work needs room, does not run into the wall.
- * If it does (another program filled the disk), its error is sticky; the
- * commit then closes and opens the database again, under a lock that keeps
- * readers out. What was recovered tells whether the batch is there. Opening
- * needs room too: while it fails, whoever comes next tries again, once a second.
+ * If it does (another program filled the disk), its error is sticky; the commit
+ * then closes the database and opens it again, under a lock that keeps readers
+ * out. What was recovered tells whether the batch is there. Opening for writing
+ * needs room: without it, it is opened for reading only, and the first commit
+ * that finds room opens it for writing. If it cannot be opened at all, whoever
+ * comes next tries again, once a second. RocksDB's own log file gets nothing but
+ * its options when it is opened for writing: Debian's build, which has RocksDB's
+ * assertions on, stops the process at the second line that does not fit.
  *
  * ERASING. What is deleted stays on disk until compaction rewrites the files.
  * store_compact asks a thread to flush and compact, so that expired payloads
@@ -26,6 +33,7 @@
 #include "store/store_rocksdb.h"
 
 #include "store/store_rocksdb_private.h"
+#include "store/wal_tail.h"
 
 #include <errno.h>
 #include <stdlib.h>
@@ -39,6 +47,8 @@ static const char *const family_names[STORE_FAMILIES] = {"default", "conversatio
 static const struct store_ops rocksdb_ops;
 
 enum { REOPEN_INTERVAL_MS = 1000 };
+/* Opening writes a manifest, and what it recovers. */
+enum { OPEN_ROOM_BYTES = 8 * 1024 * 1024 };
 
 /* ---- Options -------------------------------------------------------------- */
 
@@ -88,10 +98,17 @@ static rocksdb_options_t *make_database_options(const struct store_rocksdb *s)
     rocksdb_options_set_max_total_wal_size(o, 4 * (uint64_t)s->write_buffer);
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_max_open_files(o, 512);
-    rocksdb_options_set_keep_log_file_num(o, 4);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
-    rocksdb_options_set_info_log_level(o, 2); /* warnings */
+    rocksdb_options_set_keep_log_file_num(o, 4);
+    rocksdb_options_set_info_log_level(o, 4); /* fatal: see above */
     return o;
+}
+
+static bool has_room(const struct store_rocksdb *s, uint64_t least)
+{
+    struct statvfs v;
+    if (least == 0 || statvfs(s->directory, &v) != 0) return true;
+    return (uint64_t)v.f_bavail * v.f_frsize >= least;
 }
 
 /* ---- Opening -------------------------------------------------------------- */
@@ -130,19 +147,42 @@ static void explain(enum sotto_err err, const char *directory, const char *error
     }
 }
 
-/* Opens the database and its families. Gate held exclusively, or not shared yet. */
-static enum sotto_err open_database(struct store_rocksdb *s, struct buffer *why)
+enum open_mode { OPEN_WRITE, OPEN_READ, OPEN_WRITE_WITHOUT_TAIL };
+
+/* Opens the database and its families; *error_out is RocksDB's, to be freed. */
+static void open_as(struct store_rocksdb *s, enum open_mode mode, char **error_out)
 {
     rocksdb_options_t *database = make_database_options(s);
     rocksdb_options_t *options[STORE_FAMILIES];
+    const rocksdb_options_t *const *families = (const rocksdb_options_t *const *)options;
     for (int f = 0; f < STORE_FAMILIES; f++) options[f] = make_family_options(s, (enum store_family)f);
-    char *error = NULL;
-    s->db = rocksdb_open_column_families(database, s->directory, STORE_FAMILIES, family_names,
-                                         (const rocksdb_options_t *const *)options, s->families, &error);
+    if (mode == OPEN_WRITE_WITHOUT_TAIL)
+        rocksdb_options_set_wal_recovery_mode(database, rocksdb_point_in_time_recovery);
+    if (mode == OPEN_READ)
+        s->db = rocksdb_open_for_read_only_column_families(database, s->directory, STORE_FAMILIES, family_names,
+                                                           families, s->families, 0, error_out);
+    else
+        s->db = rocksdb_open_column_families(database, s->directory, STORE_FAMILIES, family_names, families,
+                                             s->families, error_out);
     for (int f = 0; f < STORE_FAMILIES; f++) rocksdb_options_destroy(options[f]);
     rocksdb_options_destroy(database);
+    if (*error_out != NULL) s->db = NULL;
+    s->read_only = mode == OPEN_READ;
+}
+
+/* Gate held exclusively, or not shared yet. */
+static enum sotto_err open_database(struct store_rocksdb *s, enum open_mode mode, struct buffer *why)
+{
+    char *error = NULL;
+    open_as(s, mode, &error);
+    if (error != NULL && mode == OPEN_WRITE && classify(error) == SOTTO_ERR_CORRUPT &&
+        wal_tail_is_torn(s->directory)) {
+        LOG(s->log, LOG_WARN, "store.torn_tail", LOG_S("error", error));
+        free(error);
+        error = NULL;
+        open_as(s, OPEN_WRITE_WITHOUT_TAIL, &error);
+    }
     if (error == NULL) return SOTTO_OK;
-    s->db = NULL;
     enum sotto_err err = classify(error);
     explain(err, s->directory, error, why);
     free(error);
@@ -211,7 +251,12 @@ enum sotto_err store_rocksdb_open(const struct store_rocksdb_options *options, s
     }
     struct store_rocksdb *s = make(options);
     struct store *store = &s->base;
-    enum sotto_err err = open_database(s, why_out);
+    enum sotto_err err = SOTTO_OK;
+    if (!has_room(s, OPEN_ROOM_BYTES)) {
+        err = SOTTO_ERR_FULL;
+        explain(err, s->directory, "", why_out);
+    }
+    if (err == SOTTO_OK) err = open_database(s, OPEN_WRITE, why_out);
     if (err == SOTTO_OK) err = check_format(s, why_out);
     if (err != SOTTO_OK) {
         store_close(&store);
@@ -243,17 +288,21 @@ static void reopen(struct store_rocksdb *s)
     struct buffer why;
     buffer_init(&why, 4096);
     close_database(s);
-    enum sotto_err err = open_database(s, &why);
+    enum sotto_err err = SOTTO_ERR_FULL;
+    if (has_room(s, OPEN_ROOM_BYTES)) err = open_database(s, OPEN_WRITE, &why);
+    if (err != SOTTO_OK) err = open_database(s, OPEN_READ, &why);
     s->opened_ms = clock_monotonic_ms(clock_system());
     LOG(s->log, err == SOTTO_OK ? LOG_WARN : LOG_ERROR, "store.reopen", LOG_S("result", sotto_err_name(err)),
-        LOG_SLICE("why", buffer_slice(&why)));
+        LOG_S("for", s->read_only ? "reading" : "writing"), LOG_SLICE("why", buffer_slice(&why)));
     buffer_deinit(&why);
 }
 
-static void reopen_if_closed(struct store_rocksdb *s)
+/* Tries to leave the state that a failure led to. */
+static void recover(struct store_rocksdb *s)
 {
     pthread_rwlock_wrlock(&s->gate);
-    if (s->db == NULL && clock_monotonic_ms(clock_system()) >= s->opened_ms + REOPEN_INTERVAL_MS) reopen(s);
+    bool better = s->db == NULL || (s->read_only && has_room(s, OPEN_ROOM_BYTES));
+    if (better && clock_monotonic_ms(clock_system()) >= s->opened_ms + REOPEN_INTERVAL_MS) reopen(s);
     pthread_rwlock_unlock(&s->gate);
 }
 
@@ -265,7 +314,7 @@ bool gate_enter(struct store_rocksdb *s)
         pthread_rwlock_rdlock(&s->gate);
         if (s->db != NULL) return true;
         pthread_rwlock_unlock(&s->gate);
-        if (attempt == 0) reopen_if_closed(s);
+        if (attempt == 0) recover(s);
     }
     return false;
 }
@@ -441,24 +490,30 @@ static size_t rocksdb_store_batch_count(const struct store_batch *b)
     return (size_t)rocksdb_writebatch_count(batch_of(b)->batch);
 }
 
-static bool has_room(const struct store_rocksdb *s)
+/* Takes the gate shared with the database open for writing. */
+static enum sotto_err enter_for_writing(struct store_rocksdb *s)
 {
-    struct statvfs v;
-    if (s->reserve == 0 || statvfs(s->directory, &v) != 0) return true;
-    return (uint64_t)v.f_bavail * v.f_frsize >= s->reserve;
+    if (!has_room(s, s->reserve)) return SOTTO_ERR_FULL;
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (!gate_enter(s)) return SOTTO_ERR_IO;
+        if (!s->read_only) return SOTTO_OK;
+        gate_leave(s);
+        if (attempt == 0) recover(s);
+    }
+    return SOTTO_ERR_FULL;
 }
 
 static enum sotto_err rocksdb_store_commit(struct store *store, struct store_batch *batch)
 {
     struct store_rocksdb *s = rocksdb_of(store);
-    if (!has_room(s)) return SOTTO_ERR_FULL;
-    if (!gate_enter(s)) return SOTTO_ERR_IO;
+    enum sotto_err err = enter_for_writing(s);
+    if (err != SOTTO_OK) return err;
     uint64_t before = rocksdb_get_latest_sequence_number(s->db);
     char *error = NULL;
     rocksdb_write(s->db, s->sync_write, batch_of(batch)->batch, &error);
     gate_leave(s);
     if (error == NULL) return SOTTO_OK;
-    enum sotto_err err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_IO;
+    err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_IO;
     LOG(s->log, LOG_ERROR, "store.commit", LOG_S("error", error));
     free(error);
     pthread_rwlock_wrlock(&s->gate);

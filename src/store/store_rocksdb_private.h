@@ -19,12 +19,13 @@ struct store_rocksdb {
     uint64_t reserve;
     struct log *log;
     rocksdb_t *db;                /* NULL only after a failed reopening */
+    bool read_only;               /* there was no room to open it for writing */
     uint64_t opened_ms;           /* monotonic, when opening was tried last */
     rocksdb_column_family_handle_t *families[STORE_FAMILIES];
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *sync_write;
     rocksdb_readoptions_t *read;
-    pthread_rwlock_t gate;        /* of db, families and opened_ms */
+    pthread_rwlock_t gate;        /* of the four above */
 
     pthread_t compactor;
     pthread_mutex_t compactor_lock;

@@ -1,0 +1,152 @@
+/* Telling a torn end from damage.
+ *
+ * There is one writer, and each of its writes is synced before the next begins.
+ * So when power fails, at most the last write in the newest log is torn, and it
+ * was never acknowledged. Its pages reach the disk in any order: besides a log
+ * that ends early, which RocksDB accepts, there may be a hole in the last write,
+ * or zeros, with a checksum that does not fit, which it takes for damage.
+ *
+ * The two are told apart by what follows: after a torn write nothing begins. If
+ * anywhere behind the bad place a record begins whose checksum fits, then a
+ * later write was synced, the bad place was once good, and opening without it
+ * would lose what was acknowledged. The search goes byte by byte, because the
+ * length in a bad header says nothing.
+ *
+ * FORMAT (RocksDB's log_format.h): blocks of 32 KiB; in them fragments
+ *   u32 masked crc32c of type and payload | u16 length | u8 type | payload
+ * little-endian; type 0 (zeros) means the rest of the block is empty, 1 is a
+ * whole record, 2 the first, 3 a middle, 4 the last part of one.
+ */
+#include "store/wal_tail.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <limits.h>
+#include <stdint.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+enum { BLOCK_LEN = 32768, HEADER_LEN = 7, FRAGMENT_FULL = 1, FRAGMENT_FIRST = 2, FRAGMENT_MIDDLE = 3,
+       FRAGMENT_LAST = 4 };
+/* No write is longer: a batch is bounded, rows and keys included. */
+enum { TAIL_MAX = 32 * 1024 * 1024 };
+
+static uint32_t crc32c(const uint8_t *data, size_t len)
+{
+    uint32_t crc = UINT32_MAX;
+    for (size_t i = 0; i < len; i++) {
+        crc ^= data[i];
+        for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
+    }
+    return ~crc;
+}
+
+static uint32_t masked(uint32_t crc) { return (crc >> 15 | crc << 17) + 0xa282ead8u; }
+static uint32_t load_le32(const uint8_t *p)
+{
+    return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
+}
+
+struct log {
+    const uint8_t *data;
+    size_t len;
+};
+
+/* Length of the sound fragment at `at` with header, 0 if there is none. */
+static size_t fragment_at(const struct log *log, size_t at, uint8_t *type_out)
+{
+    size_t block_left = BLOCK_LEN - at % BLOCK_LEN;
+    if (block_left < HEADER_LEN || log->len - at < HEADER_LEN) return 0;
+    const uint8_t *p = log->data + at;
+    size_t len = (size_t)p[4] | (size_t)p[5] << 8;
+    if (p[6] < FRAGMENT_FULL || p[6] > FRAGMENT_LAST) return 0;
+    if (HEADER_LEN + len > block_left || HEADER_LEN + len > log->len - at) return 0;
+    if (load_le32(p) != masked(crc32c(p + 6, 1 + len))) return 0;
+    *type_out = p[6];
+    return HEADER_LEN + len;
+}
+
+static bool all_zero(const uint8_t *p, size_t len)
+{
+    for (size_t i = 0; i < len; i++)
+        if (p[i] != 0) return false;
+    return true;
+}
+
+/* Start of the first record that is not whole; log->len if all are. */
+static size_t first_bad_record(const struct log *log)
+{
+    size_t at = 0, record = 0;
+    while (at < log->len) {
+        size_t left = BLOCK_LEN - at % BLOCK_LEN;
+        if (left > log->len - at) left = log->len - at;
+        if (record == at && all_zero(log->data + at, left)) { /* padding, or allocated and never written */
+            at = record = at + left;
+            continue;
+        }
+        if (BLOCK_LEN - at % BLOCK_LEN < HEADER_LEN) { /* padding inside a record */
+            at += left;
+            continue;
+        }
+        uint8_t type = 0;
+        size_t len = fragment_at(log, at, &type);
+        bool inside = record != at;
+        if (len == 0 || inside != (type == FRAGMENT_MIDDLE || type == FRAGMENT_LAST)) return record;
+        at += len;
+        if (type == FRAGMENT_FULL || type == FRAGMENT_LAST) record = at;
+    }
+    return record;
+}
+
+/* Whether a record begins after `bad`, the start of one that is not whole. */
+static bool begins_later(const struct log *log, size_t bad)
+{
+    for (size_t at = bad + 1; at < log->len; at++) {
+        uint8_t type = 0;
+        if (fragment_at(log, at, &type) != 0 && (type == FRAGMENT_FULL || type == FRAGMENT_FIRST)) return true;
+    }
+    return false;
+}
+
+/* Opens the log with the highest number; -1 if there is none. */
+static int open_newest(const char *directory)
+{
+    DIR *dir = opendir(directory);
+    if (dir == NULL) return -1;
+    uint64_t newest = 0;
+    char name[NAME_MAX + 1] = "";
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        char *end;
+        uint64_t number = strtoull(entry->d_name, &end, 10);
+        if (end == entry->d_name || strcmp(end, ".log") != 0 || (number < newest && name[0] != '\0')) continue;
+        newest = number;
+        snprintf(name, sizeof(name), "%s", entry->d_name);
+    }
+    int fd = name[0] == '\0' ? -1 : openat(dirfd(dir), name, O_RDONLY | O_CLOEXEC);
+    closedir(dir);
+    return fd;
+}
+
+bool wal_tail_is_torn(const char *directory)
+{
+    int fd = open_newest(directory);
+    struct stat status;
+    bool torn = false;
+    if (fd < 0) return false;
+    if (fstat(fd, &status) == 0 && status.st_size > 0) {
+        struct log log = {.len = (size_t)status.st_size};
+        void *mapped = mmap(NULL, log.len, PROT_READ, MAP_PRIVATE, fd, 0);
+        if (mapped != MAP_FAILED) {
+            log.data = mapped;
+            size_t bad = first_bad_record(&log);
+            torn = bad < log.len && log.len - bad <= TAIL_MAX && !begins_later(&log, bad);
+            munmap(mapped, log.len);
+        }
+    }
+    close(fd);
+    return torn;
+}

@@ -1,0 +1,13 @@
+/* What is wrong with a write-ahead log that RocksDB refuses: a torn end, or
+ * damage among what was acknowledged? */
+#ifndef SOTTO_STORE_WAL_TAIL_H
+#define SOTTO_STORE_WAL_TAIL_H
+
+#include <stdbool.h>
+
+/* True when the newest log in the folder is sound up to a point after which
+ * nothing whole begins: only the write that was under way is lost. Reads the
+ * file; changes nothing. False also when it cannot be read. */
+bool wal_tail_is_torn(const char *directory);
+
+#endif

@@ -1,0 +1,145 @@
+/* A folder for one test, and what the tests do to files in it. */
+#ifndef SOTTO_TEST_STORE_FOLDER_H
+#define SOTTO_TEST_STORE_FOLDER_H
+
+#include <setjmp.h>
+#include <stdarg.h>
+#include <stddef.h>
+#include <stdint.h>
+
+#include <cmocka.h>
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <ftw.h>
+#include <limits.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "store/store_rocksdb.h"
+
+struct folder {
+    char path[64];   /* removed at the end, with what is in it */
+    char store[80];  /* path/store */
+    char other[80];  /* path/other */
+};
+
+static inline void folder_make(struct folder *f)
+{
+    snprintf(f->path, sizeof(f->path), "/tmp/sotto-test-XXXXXX");
+    assert_non_null(mkdtemp(f->path));
+    snprintf(f->store, sizeof(f->store), "%s/store", f->path);
+    snprintf(f->other, sizeof(f->other), "%s/other", f->path);
+}
+
+static inline int remove_one(const char *path, const struct stat *status, int kind, struct FTW *walk)
+{
+    (void)status;
+    (void)kind;
+    (void)walk;
+    return remove(path);
+}
+
+static inline void remove_tree(const char *path) { (void)nftw(path, remove_one, 8, FTW_DEPTH | FTW_PHYS); }
+
+static inline void folder_remove(struct folder *f) { remove_tree(f->path); }
+
+/* The newest file with that ending; false if there is none. */
+static inline bool newest_file(const char *path, const char *ending, char out[PATH_MAX])
+{
+    DIR *dir = opendir(path);
+    unsigned long newest = 0;
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        char *end;
+        unsigned long number = strtoul(entry->d_name, &end, 10);
+        if (strcmp(end, ending) != 0 || end == entry->d_name || number < newest) continue;
+        newest = number;
+        snprintf(out, PATH_MAX, "%s/%s", path, entry->d_name);
+    }
+    closedir(dir);
+    return newest != 0;
+}
+
+static inline size_t file_len(const char *path)
+{
+    struct stat status;
+    assert_int_equal(stat(path, &status), 0);
+    return (size_t)status.st_size;
+}
+
+/* Turns bits of `len` bytes at `offset`. */
+static inline void damage(const char *path, size_t offset, size_t len)
+{
+    int fd = open(path, O_RDWR);
+    assert_true(fd >= 0);
+    for (size_t i = 0; i < len; i++) {
+        uint8_t byte;
+        assert_int_equal(pread(fd, &byte, 1, (off_t)(offset + i)), 1);
+        byte ^= 0x5a;
+        assert_int_equal(pwrite(fd, &byte, 1, (off_t)(offset + i)), 1);
+    }
+    close(fd);
+}
+
+static inline enum sotto_err open_store(const char *path, struct buffer *why, struct store **out)
+{
+    struct store_rocksdb_options options = {
+        .directory = path, .block_cache_bytes = 1 << 20, .write_buffer_bytes = 1 << 20};
+    return store_rocksdb_open(&options, why, out);
+}
+
+/* For children: a failure ends the child, which must not go on with the tests. */
+static inline void child_check(bool condition)
+{
+    if (!condition) _exit(99);
+}
+
+static inline struct store *must_open(const char *path)
+{
+    struct buffer why;
+    struct store *s = NULL;
+    buffer_init(&why, 4096);
+    enum sotto_err err = open_store(path, &why, &s);
+    if (err != SOTTO_OK) print_message("%.*s\n", (int)why.len, (const char *)why.data);
+    assert_int_equal(err, SOTTO_OK);
+    buffer_deinit(&why);
+    return s;
+}
+
+/* Opening must fail with that error and a sentence that has those words. */
+static inline void must_refuse(const char *path, enum sotto_err expected, const char *words)
+{
+    struct buffer why;
+    struct store *s = NULL;
+    buffer_init(&why, 4096);
+    assert_int_equal(open_store(path, &why, &s), expected);
+    assert_null(s);
+    buffer_append_byte(&why, 0);
+    if (strstr((const char *)why.data, words) == NULL) print_message("%s\n", (const char *)why.data);
+    assert_non_null(strstr((const char *)why.data, words));
+    buffer_deinit(&why);
+}
+
+static inline void put_one(struct store *s, const char *key, const char *value)
+{
+    struct store_batch *b = store_batch_create(s);
+    store_put(b, STORE_MESSAGE, slice_str(key), slice_str(value));
+    assert_int_equal(store_commit(s, b), SOTTO_OK);
+    store_batch_destroy(&b);
+}
+
+static inline bool has_value(struct store *s, const char *key, const char *value)
+{
+    struct buffer got;
+    buffer_init(&got, 1 << 20);
+    enum sotto_err err = store_get(s, STORE_MESSAGE, slice_str(key), &got);
+    bool same = err == SOTTO_OK && slice_is(buffer_slice(&got), value);
+    assert_true(err == SOTTO_OK || err == SOTTO_ERR_NOT_FOUND);
+    buffer_deinit(&got);
+    return same;
+}
+
+#endif

@@ -1,0 +1,420 @@
+/* The embedded store on bad days: killed, torn, damaged, locked, full. */
+#include "unit/store/folder.h"
+
+#include <signal.h>
+#include <sys/resource.h>
+#include <sys/wait.h>
+
+#include "base/bytes.h"
+#include "store/wal_tail.h"
+
+static int set_up(void **state)
+{
+    struct folder *f = sotto_zalloc(sizeof(*f));
+    folder_make(f);
+    *state = f;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    folder_remove(*state);
+    free(*state);
+    return 0;
+}
+
+/* Writes rows until it is killed, and says on `out` which are synced. A second
+ * family gets a row in the same batch: both or none. */
+static void write_until_killed(const char *path, uint64_t from, int out)
+{
+    struct store *s = NULL;
+    struct buffer why;
+    static uint8_t value[3000];
+    buffer_init(&why, 4096);
+    child_check(open_store(path, &why, &s) == SOTTO_OK);
+    struct store_batch *b = store_batch_create(s);
+    for (uint64_t n = from;; n++) {
+        uint8_t key[8];
+        store_be64(key, n);
+        memset(value, (int)n, sizeof(value));
+        store_batch_clear(b);
+        store_put(b, STORE_MESSAGE, slice_of(key, 8), slice_of(value, n % sizeof(value)));
+        store_put(b, STORE_META, SLICE_LIT("last"), slice_of(key, 8));
+        child_check(store_commit(s, b) == SOTTO_OK && write(out, key, 8) == 8);
+    }
+}
+
+/* Every row up to the last is there, whole; returns the last. */
+static uint64_t check_rows(const char *path)
+{
+    struct store *s = must_open(path);
+    struct buffer value;
+    buffer_init(&value, 4096);
+    uint64_t last = 0, n = 0;
+    if (store_get(s, STORE_META, SLICE_LIT("last"), &value) == SOTTO_OK) last = load_be64(value.data);
+    struct store_iter *it = store_iter_create(s, STORE_MESSAGE);
+    for (store_iter_seek(it, slice_of("", 0)); store_iter_valid(it); store_iter_next(it)) {
+        struct slice row = store_iter_value(it);
+        assert_int_equal(load_be64(store_iter_key(it).data), ++n);
+        assert_int_equal(row.len, n % 3000);
+        if (row.len != 0) assert_int_equal(row.data[row.len - 1], (uint8_t)n);
+    }
+    assert_int_equal(store_iter_error(it), SOTTO_OK);
+    assert_int_equal(n, last);
+    store_iter_destroy(&it);
+    buffer_deinit(&value);
+    store_close(&s);
+    return last;
+}
+
+static void store_rocksdb__kill__loses_nothing_that_was_synced(void **state)
+{
+    const struct folder *f = *state;
+    uint64_t last = 0;
+    unsigned delay_us = 20011;
+    for (int round = 0; round < 10; round++) {
+        int ends[2];
+        assert_int_equal(pipe(ends), 0);
+        pid_t child = fork();
+        assert_true(child >= 0);
+        if (child == 0) {
+            close(ends[0]);
+            write_until_killed(f->store, last + 1, ends[1]);
+            _exit(0);
+        }
+        close(ends[1]);
+        uint64_t synced = last;
+        uint8_t key[8];
+        assert_int_equal(read(ends[0], key, 8), 8); /* it has begun */
+        synced = load_be64(key);
+        delay_us = delay_us * 48271u % 40009u;
+        usleep(delay_us);
+        assert_int_equal(kill(child, SIGKILL), 0);
+        assert_int_equal(waitpid(child, NULL, 0), child);
+        while (read(ends[0], key, 8) == 8) synced = load_be64(key);
+        close(ends[0]);
+        last = check_rows(f->store);
+        assert_true(last == synced || last == synced + 1);
+    }
+}
+
+/* A log with `count` commits of 200 bytes that no close has tidied up. */
+static void leave_log(const char *path, unsigned count)
+{
+    int status;
+    pid_t child = fork();
+    if (child == 0) {
+        struct store *s = NULL;
+        struct buffer why;
+        buffer_init(&why, 4096);
+        child_check(open_store(path, &why, &s) == SOTTO_OK);
+        struct store_batch *b = store_batch_create(s);
+        for (unsigned n = 0; n < count; n++) {
+            char key[16], value[200];
+            snprintf(key, sizeof(key), "k%02u", n);
+            memset(value, 'a' + (int)n, sizeof(value));
+            store_batch_clear(b);
+            store_put(b, STORE_MESSAGE, slice_str(key), slice_of(value, sizeof(value)));
+            child_check(store_commit(s, b) == SOTTO_OK);
+        }
+        _exit(0);
+    }
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+}
+
+static bool has_row(struct store *s, unsigned n)
+{
+    char key[16], value[201] = {0};
+    snprintf(key, sizeof(key), "k%02u", n);
+    memset(value, 'a' + (int)n, 200);
+    return has_value(s, key, value);
+}
+
+static void store_rocksdb__torn_end__drops_the_last_write_only(void **state)
+{
+    const struct folder *f = *state;
+    char log[PATH_MAX];
+    /* Cut short by each length in turn, as by a crash of the machine. */
+    for (size_t cut = 1; cut < 200; cut += 33) {
+        leave_log(f->store, 5);
+        assert_true(newest_file(f->store, ".log", log));
+        assert_int_equal(truncate(log, (off_t)(file_len(log) - cut)), 0);
+        struct store *s = must_open(f->store);
+        for (unsigned n = 0; n < 4; n++) assert_true(has_row(s, n));
+        assert_false(has_row(s, 4));
+        store_close(&s);
+        remove_tree(f->store);
+    }
+    /* Or with a hole in it. */
+    leave_log(f->store, 5);
+    assert_true(newest_file(f->store, ".log", log));
+    damage(log, file_len(log) - 50, 20);
+    assert_true(wal_tail_is_torn(f->store));
+    struct store *s = must_open(f->store);
+    for (unsigned n = 0; n < 4; n++) assert_true(has_row(s, n));
+    assert_false(has_row(s, 4));
+    put_one(s, "k04", "again");
+    store_close(&s);
+    s = must_open(f->store);
+    assert_true(has_value(s, "k04", "again"));
+    store_close(&s);
+}
+
+static void store_rocksdb__damaged_log__refuses_and_says_what_to_do(void **state)
+{
+    const struct folder *f = *state;
+    char log[PATH_MAX];
+    leave_log(f->store, 5);
+    assert_true(newest_file(f->store, ".log", log));
+    damage(log, file_len(log) - 400, 8); /* in the last but one */
+    assert_false(wal_tail_is_torn(f->store));
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, "sottod restore");
+    damage(log, file_len(log) - 400, 8); /* nothing was changed: undone, it is whole */
+    struct store *s = must_open(f->store);
+    for (unsigned n = 0; n < 5; n++) assert_true(has_row(s, n));
+    store_close(&s);
+}
+
+/* One table file: flushed by a close, then opened again. */
+static void leave_table(const char *path, char table[PATH_MAX])
+{
+    struct store *s = must_open(path);
+    for (unsigned n = 0; n < 50; n++) {
+        char key[16], value[100];
+        snprintf(key, sizeof(key), "k%02u", n);
+        memset(value, 'a' + (int)(n % 26), 99);
+        value[99] = 0;
+        put_one(s, key, value);
+    }
+    store_close(&s);
+    s = must_open(path); /* writes the recovered rows to a table */
+    store_close(&s);
+    assert_true(newest_file(path, ".sst", table));
+}
+
+static void store_rocksdb__damaged_table__is_found_when_read(void **state)
+{
+    const struct folder *f = *state;
+    char table[PATH_MAX];
+    struct buffer value;
+    buffer_init(&value, 4096);
+    leave_table(f->store, table);
+    damage(table, 20, 8);
+    struct store *s = NULL;
+    enum sotto_err err = open_store(f->store, &value, &s);
+    if (err == SOTTO_OK) {
+        err = store_get(s, STORE_MESSAGE, SLICE_LIT("k01"), &value);
+        if (err == SOTTO_ERR_NOT_FOUND) err = store_get(s, STORE_META, SLICE_LIT("format"), &value);
+        store_close(&s);
+    }
+    assert_int_equal(err, SOTTO_ERR_CORRUPT);
+    buffer_deinit(&value);
+}
+
+static void store_rocksdb__missing_table__refuses(void **state)
+{
+    const struct folder *f = *state;
+    char table[PATH_MAX];
+    leave_table(f->store, table);
+    assert_int_equal(unlink(table), 0);
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, "damaged");
+}
+
+static void store_rocksdb__damaged_manifest__refuses(void **state)
+{
+    const struct folder *f = *state;
+    char table[PATH_MAX], current[128];
+    leave_table(f->store, table);
+    snprintf(current, sizeof(current), "%s/CURRENT", f->store);
+    damage(current, 0, 4);
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, "damaged");
+}
+
+static void store_rocksdb__second_opener__is_told_that_it_is_in_use(void **state)
+{
+    const struct folder *f = *state;
+    struct store *s = must_open(f->store);
+    must_refuse(f->store, SOTTO_ERR_DENIED, "in use by another process");
+    store_close(&s);
+    s = must_open(f->store);
+    store_close(&s);
+}
+
+static void store_rocksdb__other_version__refuses(void **state)
+{
+    const struct folder *f = *state;
+    struct store *s = must_open(f->store);
+    struct store_batch *b = store_batch_create(s);
+    store_put(b, STORE_META, SLICE_LIT("format"), SLICE_LIT("\0\0\0\x07"));
+    assert_int_equal(store_commit(s, b), SOTTO_OK);
+    store_batch_destroy(&b);
+    store_close(&s);
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, "another version");
+}
+
+static void store_rocksdb__reserve__refuses_before_the_disk_is_full(void **state)
+{
+    const struct folder *f = *state;
+    struct buffer why;
+    struct store *s = NULL;
+    buffer_init(&why, 4096);
+    struct store_rocksdb_options options = {.directory = f->store, .write_buffer_bytes = 1 << 20};
+    assert_int_equal(store_rocksdb_open(&options, &why, &s), SOTTO_OK);
+    put_one(s, "k", "v");
+    store_close(&s);
+    options.reserve_bytes = UINT64_MAX / 2;
+    assert_int_equal(store_rocksdb_open(&options, &why, &s), SOTTO_OK);
+    struct store_batch *b = store_batch_create(s);
+    store_put(b, STORE_MESSAGE, SLICE_LIT("k2"), SLICE_LIT("v"));
+    assert_int_equal(store_commit(s, b), SOTTO_ERR_FULL);
+    assert_true(has_value(s, "k", "v"));
+    assert_false(has_value(s, "k2", "v"));
+    store_batch_destroy(&b);
+    store_close(&s);
+    buffer_deinit(&why);
+}
+
+/* Files may not grow past a limit: the write fails half way. What was there is
+ * read on; when the limit is gone, writing goes on. */
+static void store_rocksdb__failing_writes__are_outlived(void **state)
+{
+    const struct folder *f = *state;
+    struct rlimit before, limit;
+    char log[PATH_MAX];
+    static char value[300 * 1000], large[500 * 1000];
+    memset(value, 'x', sizeof(value) - 1);
+    memset(large, 'y', sizeof(large) - 1);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    struct store *s = must_open(f->store);
+    put_one(s, "first", value);
+    assert_true(newest_file(f->store, ".log", log));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 400 * 1000;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    struct store_batch *b = store_batch_create(s);
+    store_put(b, STORE_MESSAGE, SLICE_LIT("second"), slice_str(large));
+    enum sotto_err err = store_commit(s, b);
+    assert_true(err == SOTTO_ERR_IO || err == SOTTO_ERR_FULL);
+    assert_true(has_value(s, "first", value));
+    assert_false(has_value(s, "second", large));
+    err = store_commit(s, b);
+    assert_true(err == SOTTO_ERR_IO || err == SOTTO_ERR_FULL);
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    for (int tries = 0; err != SOTTO_OK && tries < 40; tries++) {
+        usleep(100 * 1000);
+        err = store_commit(s, b);
+    }
+    assert_int_equal(err, SOTTO_OK);
+    assert_true(has_value(s, "first", value) && has_value(s, "second", large));
+    store_batch_destroy(&b);
+    store_close(&s);
+    s = must_open(f->store);
+    assert_true(has_value(s, "first", value) && has_value(s, "second", large));
+    store_close(&s);
+}
+
+static void expect_restore(const struct folder *f, enum sotto_err expected, const char *words)
+{
+    struct buffer why;
+    char to[128];
+    buffer_init(&why, 4096);
+    snprintf(to, sizeof(to), "%s/restored/", f->path);
+    assert_int_equal(store_rocksdb_restore(f->other, to, &why), expected);
+    buffer_append_byte(&why, 0);
+    assert_non_null(strstr((const char *)why.data, words));
+    buffer_deinit(&why);
+}
+
+static void store_rocksdb__backup__is_a_moment_that_can_be_put_back(void **state)
+{
+    const struct folder *f = *state;
+    struct buffer why;
+    char restored[128], table[PATH_MAX];
+    buffer_init(&why, 4096);
+    struct store *s = must_open(f->store);
+    put_one(s, "before", "1");
+    assert_int_equal(store_backup(s, f->other, &why), SOTTO_OK);
+    assert_int_equal(store_backup(s, f->other, &why), SOTTO_ERR_IO); /* it exists */
+    put_one(s, "after", "2");
+    store_close(&s);
+    expect_restore(f, SOTTO_OK, "");
+    expect_restore(f, SOTTO_ERR_IO, "only restored to an empty folder");
+    snprintf(restored, sizeof(restored), "%s/restored", f->path);
+    s = must_open(restored);
+    assert_true(has_value(s, "before", "1"));
+    assert_false(has_value(s, "after", "2"));
+    store_close(&s);
+    /* A damaged one is found out, and leaves nothing behind. */
+    remove_tree(restored);
+    assert_true(newest_file(f->other, ".sst", table));
+    assert_int_equal(unlink(table), 0);
+    expect_restore(f, SOTTO_ERR_CORRUPT, "damaged");
+    assert_int_not_equal(access(restored, F_OK), 0);
+    remove_tree(f->other);
+    expect_restore(f, SOTTO_ERR_IO, "no backup");
+    assert_int_equal(mkdir(f->other, 0700), 0);
+    expect_restore(f, SOTTO_ERR_INVALID, "holds no backup");
+    buffer_deinit(&why);
+}
+
+/* Deleted bytes leave the files, those of the log too. */
+static bool folder_contains(const char *path, const char *needle)
+{
+    DIR *dir = opendir(path);
+    bool found = false;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        char name[PATH_MAX];
+        snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        FILE *file = fopen(name, "rb");
+        if (file == NULL) continue;
+        static char content[4 << 20];
+        size_t len = fread(content, 1, sizeof(content), file);
+        found |= memmem(content, len, needle, strlen(needle)) != NULL;
+        (void)fclose(file);
+    }
+    closedir(dir);
+    return found;
+}
+
+static void store_rocksdb__compact__erases_what_was_deleted(void **state)
+{
+    const struct folder *f = *state;
+    struct store *s = must_open(f->store);
+    put_one(s, "k1", "a secret, 4711-0815-qwertz");
+    put_one(s, "k2", "kept, 1234-5678-azerty");
+    assert_true(folder_contains(f->store, "4711-0815-qwertz"));
+    put_one(s, "k1", "gone");
+    store_compact(s, STORE_MESSAGE);
+    bool there = true;
+    for (int tries = 0; there && tries < 100; tries++) {
+        usleep(50 * 1000);
+        there = folder_contains(f->store, "4711-0815-qwertz");
+    }
+    assert_false(there);
+    assert_true(has_value(s, "k1", "gone"));
+    assert_true(has_value(s, "k2", "kept, 1234-5678-azerty"));
+    store_close(&s);
+}
+
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        IN_FOLDER(store_rocksdb__kill__loses_nothing_that_was_synced),
+        IN_FOLDER(store_rocksdb__torn_end__drops_the_last_write_only),
+        IN_FOLDER(store_rocksdb__damaged_log__refuses_and_says_what_to_do),
+        IN_FOLDER(store_rocksdb__damaged_table__is_found_when_read),
+        IN_FOLDER(store_rocksdb__missing_table__refuses),
+        IN_FOLDER(store_rocksdb__damaged_manifest__refuses),
+        IN_FOLDER(store_rocksdb__second_opener__is_told_that_it_is_in_use),
+        IN_FOLDER(store_rocksdb__other_version__refuses),
+        IN_FOLDER(store_rocksdb__reserve__refuses_before_the_disk_is_full),
+        IN_FOLDER(store_rocksdb__failing_writes__are_outlived),
+        IN_FOLDER(store_rocksdb__backup__is_a_moment_that_can_be_put_back),
+        IN_FOLDER(store_rocksdb__compact__erases_what_was_deleted),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
