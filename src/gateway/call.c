@@ -335,6 +335,12 @@ static void finish_http(struct call_state *cs, enum problem p)
     buffer_deinit(&body);
 }
 
+/* Enough has been answered, and read by the client, to ask for more. */
+static bool conn_may_read(const struct conn *c)
+{
+    return conn_alive(c) && c->holds <= GATEWAY_CALLS_PER_CONN_MAX / 2 && !conn_queue_full(c);
+}
+
 void call_finish(struct call *c, enum problem p)
 {
     struct call_state *cs = (struct call_state *)c;
@@ -359,7 +365,7 @@ void call_finish(struct call *c, enum problem p)
     bool closing = conn->extra != NULL && conn->extra->close_code != 0;
     if (over_http) http_done(conn);
     else if (closing && conn_calls(conn) <= 1) conn_close(conn, conn->extra->close_code);
-    else if (!closing && conn->flags & CONN_BLOCKED && conn->holds <= GATEWAY_CALLS_PER_CONN_MAX / 2) conn_unblock(conn);
+    else if (!closing && conn->flags & CONN_BLOCKED && conn_may_read(conn)) conn_unblock(conn);
     conn_release(conn);
 }
 

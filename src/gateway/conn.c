@@ -4,8 +4,8 @@
  * WHAT WAITS. A connection handles one thing at a time where order matters: an
  * HTTP request, a hello. Meanwhile it is BLOCKED: its stream is paused and the
  * rest of the bytes that came with the request wait in `stash`. A WebSocket
- * with too many calls in flight is blocked in the same way; that is all the
- * back-pressure towards a client that asks too much.
+ * with too many calls in flight, and any connection whose answers fill its
+ * window, is blocked in the same way: who asks and does not read is not heard.
  *
  * ACCOUNTING. `counted` is what the gateway's sum knows of this connection's
  * queue. It is brought up to date when something is queued and when the queue
@@ -283,6 +283,14 @@ void conn_unblock(struct conn *c)
 
 /* ---- Output ------------------------------------------------------------- */
 
+bool conn_queue_full(const struct conn *c)
+{
+    size_t window = gateway_limits(conn_loop(c)->gateway)->window_bytes;
+    /* Not less than what the stream tells us about when it is gone. */
+    if (window < CONN_COUNTED_MIN) window = window == 0 ? SIZE_MAX : CONN_COUNTED_MIN;
+    return stream_queued(c->stream) >= window;
+}
+
 void conn_written(struct conn *c)
 {
     if (c->stream == NULL) return;
@@ -308,7 +316,14 @@ static void conn_drained(struct stream *s, void *ctx)
     atomic_fetch_sub_explicit(&g->queued_bytes, c->counted, memory_order_relaxed);
     c->counted = 0;
     c->events = 0;
-    if (conn_alive(c) && c->mode != MODE_NONE) sync_continue(c);
+    if (!conn_alive(c)) return;
+    if (c->mode != MODE_NONE) sync_continue(c);
+    if (!conn_alive(c) || !(c->flags & CONN_BLOCKED)) return;
+    /* Blocked for what was queued, not for a hello or a request being served. */
+    bool closing = c->extra != NULL && c->extra->close_code != 0;
+    bool socket = c->kind == CONN_SOCKET && c->session.user != NULL && !closing;
+    if (socket && conn_calls(c) <= GATEWAY_CALLS_PER_CONN_MAX / 2) conn_unblock(c);
+    else if (c->kind == CONN_HTTP && !http_serving(c)) conn_unblock(c);
 }
 
 struct longest {

@@ -150,6 +150,8 @@ void conn_arm(struct conn *c, uint64_t delay_ms);
 /* Stops and continues handling what arrives. */
 void conn_block(struct conn *c);
 void conn_unblock(struct conn *c);
+/* So much is queued that nothing more should be asked for. */
+bool conn_queue_full(const struct conn *c);
 /* To be called after something was appended to the stream's output. */
 void conn_written(struct conn *c);
 /* Says why in the way of its kind, and closes. code 0: nothing to say. */
@@ -193,6 +195,7 @@ struct slice http_token(const struct http_message *m);
 SOTTO_CHECKED bool http_charge_address(struct conn *c, uint64_t *retry_ms_out);
 /* Back between requests. */
 void http_done(struct conn *c);
+bool http_serving(const struct conn *c);
 void http_due(struct conn *c);
 
 /* socket.c */

@@ -17,6 +17,7 @@ enum {
     GATEWAY_LISTENERS_MAX = 16,
     GATEWAY_CALLS_FREE_MAX = 4096,     /* calls kept for reuse, per loop */
     GATEWAY_CALLS_PER_CONN_MAX = 64,   /* in flight; then reading stops */
+    GATEWAY_READS_PER_CONN_MAX = 8,    /* the same for requests that workers serve: answers are large */
     GATEWAY_MISTAKES_MAX = 32,         /* frames that are no requests; then 1008 */
     GATEWAY_PENDING_EVENTS_MAX = 65536,/* published and not yet delivered, per loop */
     GATEWAY_PEERS_MAX = 16384,         /* direct conversations whose members are remembered */

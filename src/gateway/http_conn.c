@@ -114,7 +114,13 @@ void http_done(struct conn *c)
     }
     c->http->head = false;
     conn_arm(c, gateway_limits(conn_loop(c)->gateway)->keepalive_timeout_ms);
-    conn_unblock(c);
+    /* Pipelined requests wait until the answers before them are read. */
+    if (!conn_queue_full(c)) conn_unblock(c);
+}
+
+bool http_serving(const struct conn *c)
+{
+    return c->http->serving;
 }
 
 static void refuse(struct conn *c, enum problem p, unsigned status, const char *why)

@@ -73,7 +73,8 @@ static void request_received(struct conn *c, struct slice text)
     }
     if (c->mistakes > 0) c->mistakes--;
     /* Reading stops while this many are being served. */
-    if (c->holds >= GATEWAY_CALLS_PER_CONN_MAX) conn_block(c);
+    size_t max = call->op->run != NULL ? GATEWAY_READS_PER_CONN_MAX : GATEWAY_CALLS_PER_CONN_MAX;
+    if (c->holds >= max || conn_queue_full(c)) conn_block(c);
     call_begin(cs);
 }
 
