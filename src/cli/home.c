@@ -42,7 +42,7 @@ void home_get(struct cli *cli, const char *name, char *out, size_t size)
     buffer_init(&value, size);
     out[0] = '\0';
     if (local_setting_get(cli->store, name, &value) == SOTTO_OK && value.len < size && !value.overflow) {
-        memcpy(out, value.data, value.len);
+        if (value.len) memcpy(out, value.data, value.len);
         out[value.len] = '\0';
     }
     buffer_deinit(&value);

@@ -86,7 +86,7 @@ static bool each_queued(void *arg, const struct client_queued *q)
 static bool each_cursor(void *arg, struct slice s)
 {
     struct found *f = arg;
-    memcpy(f->cursor, s.data, s.len);
+    if (s.len) memcpy(f->cursor, s.data, s.len);
     return true;
 }
 
