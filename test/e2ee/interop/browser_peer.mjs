@@ -47,7 +47,7 @@ export class BrowserPeer {
     peer.server = await startServer(modulePath, policy);
     peer.profile = mkdtempSync(join(tmpdir(), 'sotto-chromium-'));
     peer.context = await chromium.launchPersistentContext(peer.profile, {
-      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS, chromiumSandbox: false,
+      executablePath: process.env.CHROMIUM ?? '/usr/bin/chromium', args: FLAGS, chromiumSandbox: false, timeout: 120_000,
     });
     peer.page = await peer.context.newPage();
     const errors = (peer.errors = []);
