@@ -114,7 +114,6 @@ enum exit_code server_run(const struct command_line *line)
     }
     code = server_start(&s);
     if (code == EXIT_CODE_OK) {
-        server_welcome(&s);
         notify_send(&s.notify, "READY=1");
         serve(&s);
         quit_on_second_signal();

@@ -34,6 +34,8 @@ struct server {
     struct notify notify;
     int signal_fd;
     bool serving;                     /* the threads run */
+    bool nobody_registered;           /* at the start */
+    char first_invite[INVITE_TEXT_MAX]; /* empty: none was made */
     /* Read by pages on the loops. */
     atomic_bool draining, disk_full, shows_metrics;
     atomic_uint_fast64_t disk_free_bytes, open_files;
@@ -55,8 +57,11 @@ bool server_page(void *ctx, const struct http_message *request, unsigned *status
 /* Looks at the disk and the open files; once a second, main thread. */
 void server_observe(struct server *s);
 
-/* welcome.c: says on stdout where the server is and, while nobody is
- * registered, how to make the first account. */
+/* welcome.c: makes the invite for the first account while nobody is registered.
+ * Before the threads run: it writes to the directory, and the main thread must
+ * not wait for others there. */
+void server_prepare_welcome(struct server *s);
+/* Says on stdout where the server is and, with that invite, what to do first. */
 void server_welcome(struct server *s);
 
 #endif

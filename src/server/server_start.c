@@ -279,11 +279,13 @@ enum exit_code server_start(struct server *s)
     atomic_store(&s->shows_metrics, s->loaded.config.metrics);
     s->started_s = clock_wall_ms(s->services.clock) / 1000;
     server_observe(s);
+    server_prepare_welcome(s);
     directory_on_change(s->directory, gateway_directory_change, s->gateway);
     engine_start(s->engine);
     gateway_start(s->gateway);
     s->serving = true;
-    write_port(s);
+    server_welcome(s);
+    write_port(s); /* last: whoever waits for it finds everything in place */
     LOG(s->log, LOG_INFO, "server.start", LOG_S("version", SOTTO_VERSION), LOG_S("listen", s->loaded.config.listen),
         LOG_U("port", gateway_port(s->gateway)), LOG_S("tls", s->tls != NULL ? "on" : "off"),
         LOG_U("loops", loops_count(&s->loaded.config)), LOG_U("workers", workers_count(&s->loaded.config)));

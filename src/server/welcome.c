@@ -5,6 +5,7 @@
  */
 #include "server/server_private.h"
 
+#include <sodium.h>
 #include <stdio.h>
 #include <unistd.h>
 
@@ -35,31 +36,40 @@ static void write_program(const struct server *s, const char *name, struct buffe
     buffer_append_str(out, slash != NULL && access(path, X_OK) == 0 ? path : name);
 }
 
+void server_prepare_welcome(struct server *s)
+{
+    s->nobody_registered = directory_user_count(s->directory) == 0;
+    if (!s->nobody_registered || s->loaded.config.registration == REGISTRATION_CLOSED) return;
+    char invite[INVITE_TEXT_MAX];
+    enum problem p = directory_create_invite(s->directory, FIRST_INVITE_TTL_MS, true, invite);
+    if (p == PROBLEM_NONE) memcpy(s->first_invite, invite, sizeof(invite));
+    else LOG(s->log, LOG_ERROR, "server.first_invite", LOG_S("problem", problem_code(p)));
+    sodium_memzero(invite, sizeof(invite));
+}
+
 static void tell_first_account(struct server *s, const char *url)
 {
-    char invite[INVITE_TEXT_MAX];
     struct buffer out;
     const char *data_dir = s->loaded.config.data_dir;
-    if (s->loaded.config.registration != REGISTRATION_CLOSED &&
-        directory_create_invite(s->directory, FIRST_INVITE_TTL_MS, true, invite) != PROBLEM_NONE) {
-        fputs("\nNobody has an account yet, and an invite could not be made; the log on stderr says why.\n", stdout);
-        return;
-    }
     buffer_init(&out, 4 * PATH_MAX_LEN);
     if (s->loaded.config.registration == REGISTRATION_CLOSED) {
         buffer_append_str(&out, "\nNobody has an account yet, and registration is closed. Make one with\n\n    ");
         write_program(s, "sottod", &out);
         buffer_printf(&out, " user add NAME --admin --data-dir %s\n", data_dir);
+    } else if (s->first_invite[0] == '\0') {
+        buffer_append_str(&out, "\nNobody has an account yet, and an invite could not be made; the log on stderr says why.\n");
     } else {
         buffer_append_str(&out, "\nNobody has an account yet. Make the first one, yours, in another terminal:\n\n    ");
         write_program(s, "sotto", &out);
         buffer_printf(&out, " register NAME --server %s --invite %s\n\n"
                             "It becomes an administrator. The invite works once, for a day; a restart makes another.\n"
-                            "To invite others:\n\n    ", url, invite);
+                            "To invite others:\n\n    ", url, s->first_invite);
         write_program(s, "sottod", &out);
         buffer_printf(&out, " invite create --data-dir %s\n", data_dir);
     }
     fwrite(out.data, 1, out.len, stdout);
+    sodium_memzero(s->first_invite, sizeof(s->first_invite));
+    sodium_memzero(out.data, out.len);
     buffer_deinit(&out);
 }
 
@@ -71,7 +81,7 @@ void server_welcome(struct server *s)
     buffer_append_byte(&url, 0);
     const char *text = (const char *)url.data;
     printf("Sotto %s, data in %s\nListening on %s\n", SOTTO_VERSION, s->loaded.config.data_dir, text);
-    if (directory_user_count(s->directory) == 0) tell_first_account(s, text);
+    if (s->nobody_registered) tell_first_account(s, text);
     if (s->tls == NULL && strncmp(s->loaded.config.listen, "127.", 4) != 0 &&
         strcmp(s->loaded.config.listen, "::1") != 0) {
         fputs("\nWarning: without TLS, passwords cross the network in the clear. Use --tls-cert and --tls-key,\n"
