@@ -90,6 +90,7 @@ soak: test-dependencies ## integration tests and fuzzers again and again for SOA
 	$(configure) -B $(BUILD) -DSOTTO_E2EE=ON
 	ninja -C $(BUILD) -j $(JOBS)
 	test/suites/fuzzed $$(( $(SOAK_MINUTES) * 60 / 2 )) $(BUILD)/fuzz $(JOBS)
+	ctest --test-dir $(BUILD) --output-on-failure -C Soak -L soak
 	end=$$(( SECONDS + $(SOAK_MINUTES) * 30 )); while [ $$SECONDS -lt $$end ]; do \
 	  ctest --test-dir $(BUILD) --output-on-failure -LE 'unit|suite' || exit 1; done
 
