@@ -28,39 +28,71 @@ void conversation_deinit(struct conversation *c)
     c->members_count = c->members_size = 0;
 }
 
-static void write_watermark(const struct watermark *w, struct buffer *out)
+/* The row is written at every commit, so its writers work on plain memory of
+ * which there is enough for the longest row. */
+enum {
+    VARINT_MAX = 10,
+    STATE_FIXED_MAX = 2 + 7 * 8 + HASH_LEN + VARINT_MAX,
+    STATE_MEMBER_MAX = ID_LEN + 1 + 12 * VARINT_MAX,
+};
+
+static uint8_t *put_varint(uint8_t *at, uint64_t v)
 {
-    write_varint(out, w->sequence);
-    write_varint(out, w->ts_ms);
-    write_varint(out, w->position);
+    for (; v >= 0x80; v >>= 7) *at++ = (uint8_t)(v | 0x80);
+    *at++ = (uint8_t)v;
+    return at;
+}
+
+static uint8_t *put_u64(uint8_t *at, uint64_t v)
+{
+    store_be64(at, v);
+    return at + 8;
+}
+
+static uint8_t *put_bytes(uint8_t *at, const uint8_t *bytes, size_t len)
+{
+    memcpy(at, bytes, len);
+    return at + len;
+}
+
+static uint8_t *put_watermark(uint8_t *at, const struct watermark *w)
+{
+    at = put_varint(at, w->sequence);
+    at = put_varint(at, w->ts_ms);
+    return put_varint(at, w->position);
+}
+
+static uint8_t *put_member(uint8_t *at, const struct member *m)
+{
+    at = put_bytes(at, m->user.bytes, ID_LEN);
+    *at++ = m->role;
+    at = put_varint(at, m->joined_sequence);
+    at = put_varint(at, m->joined_position);
+    at = put_varint(at, m->left_sequence);
+    at = put_varint(at, m->left_position);
+    at = put_watermark(at, &m->delivered);
+    at = put_watermark(at, &m->read);
+    at = put_varint(at, m->public_read);
+    return put_varint(at, m->public_read_position);
 }
 
 void conversation_encode(const struct conversation *c, struct buffer *out)
 {
-    write_u8(out, STATE_VERSION);
-    write_u8(out, c->kind);
-    write_u64(out, c->created_ms);
-    write_u64(out, c->created_position);
-    write_u64(out, c->last_sequence);
-    write_u64(out, c->first_sequence);
-    write_u64(out, c->last_position);
-    write_u64(out, c->purged_position);
-    write_u64(out, c->last_ts_ms);
-    buffer_append(out, c->chain, HASH_LEN);
-    write_varint(out, c->members_count);
-    for (size_t i = 0; i < c->members_count; i++) {
-        const struct member *m = &c->members[i];
-        buffer_append(out, m->user.bytes, ID_LEN);
-        write_u8(out, m->role);
-        write_varint(out, m->joined_sequence);
-        write_varint(out, m->joined_position);
-        write_varint(out, m->left_sequence);
-        write_varint(out, m->left_position);
-        write_watermark(&m->delivered, out);
-        write_watermark(&m->read, out);
-        write_varint(out, m->public_read);
-        write_varint(out, m->public_read_position);
-    }
+    uint8_t *at = buffer_reserve(out, STATE_FIXED_MAX + c->members_count * STATE_MEMBER_MAX);
+    if (at == NULL) return;
+    *at++ = STATE_VERSION;
+    *at++ = c->kind;
+    at = put_u64(at, c->created_ms);
+    at = put_u64(at, c->created_position);
+    at = put_u64(at, c->last_sequence);
+    at = put_u64(at, c->first_sequence);
+    at = put_u64(at, c->last_position);
+    at = put_u64(at, c->purged_position);
+    at = put_u64(at, c->last_ts_ms);
+    at = put_bytes(at, c->chain, HASH_LEN);
+    at = put_varint(at, c->members_count);
+    for (size_t i = 0; i < c->members_count; i++) at = put_member(at, &c->members[i]);
+    out->len = (size_t)(at - out->data);
 }
 
 static void read_watermark(struct reader *r, struct watermark *w)
