@@ -23,16 +23,39 @@ static int tear_down(void **state)
     return 0;
 }
 
-/* Writes rows until it is killed, and says on `out` which are synced. A second
- * family gets a row in the same batch: both or none. */
-static void write_until_killed(const char *path, uint64_t from, int out)
+/* ---- Children: this program again, because the database has threads, and those
+ * do not survive a fork -------------------------------------------------------- */
+
+static pid_t start_child(const char *what, const char *path, uint64_t from, int out)
+{
+    char number[24], descriptor[24];
+    snprintf(number, sizeof(number), "%llu", (unsigned long long)from);
+    snprintf(descriptor, sizeof(descriptor), "%d", out);
+    pid_t child = fork();
+    assert_true(child >= 0);
+    if (child == 0) {
+        execl("/proc/self/exe", "test_rocksdb", what, path, number, descriptor, (char *)NULL);
+        _exit(98);
+    }
+    return child;
+}
+
+static struct store *child_open(const char *path)
 {
     struct store *s = NULL;
     struct buffer why;
-    static uint8_t value[3000];
     buffer_init(&why, 4096);
     child_check(open_store(path, &why, &s) == SOTTO_OK);
+    return s;
+}
+
+/* Writes rows until it is killed, and says on `out` which are synced. A second
+ * family gets a row in the same batch: both or none. */
+static void child_write(const char *path, uint64_t from, int out)
+{
+    struct store *s = child_open(path);
     struct store_batch *b = store_batch_create(s);
+    static uint8_t value[3000];
     for (uint64_t n = from;; n++) {
         uint8_t key[8];
         store_be64(key, n);
@@ -43,6 +66,24 @@ static void write_until_killed(const char *path, uint64_t from, int out)
         child_check(store_commit(s, b) == SOTTO_OK && write(out, key, 8) == 8);
     }
 }
+
+/* Commits `count` rows of 200 bytes and is gone without closing. */
+static void child_leave(const char *path, uint64_t count)
+{
+    struct store *s = child_open(path);
+    struct store_batch *b = store_batch_create(s);
+    for (unsigned n = 0; n < count; n++) {
+        char key[16], value[200];
+        snprintf(key, sizeof(key), "k%02u", n);
+        memset(value, 'a' + (int)n, sizeof(value));
+        store_batch_clear(b);
+        store_put(b, STORE_MESSAGE, slice_str(key), slice_of(value, sizeof(value)));
+        child_check(store_commit(s, b) == SOTTO_OK);
+    }
+    _exit(0);
+}
+
+/* ---- Tests ------------------------------------------------------------------- */
 
 /* Every row up to the last is there, whole; returns the last. */
 static uint64_t check_rows(const char *path)
@@ -75,13 +116,7 @@ static void store_rocksdb__kill__loses_nothing_that_was_synced(void **state)
     for (int round = 0; round < 10; round++) {
         int ends[2];
         assert_int_equal(pipe(ends), 0);
-        pid_t child = fork();
-        assert_true(child >= 0);
-        if (child == 0) {
-            close(ends[0]);
-            write_until_killed(f->store, last + 1, ends[1]);
-            _exit(0);
-        }
+        pid_t child = start_child("write", f->store, last + 1, ends[1]);
         close(ends[1]);
         uint64_t synced = last;
         uint8_t key[8];
@@ -102,23 +137,7 @@ static void store_rocksdb__kill__loses_nothing_that_was_synced(void **state)
 static void leave_log(const char *path, unsigned count)
 {
     int status;
-    pid_t child = fork();
-    if (child == 0) {
-        struct store *s = NULL;
-        struct buffer why;
-        buffer_init(&why, 4096);
-        child_check(open_store(path, &why, &s) == SOTTO_OK);
-        struct store_batch *b = store_batch_create(s);
-        for (unsigned n = 0; n < count; n++) {
-            char key[16], value[200];
-            snprintf(key, sizeof(key), "k%02u", n);
-            memset(value, 'a' + (int)n, sizeof(value));
-            store_batch_clear(b);
-            store_put(b, STORE_MESSAGE, slice_str(key), slice_of(value, sizeof(value)));
-            child_check(store_commit(s, b) == SOTTO_OK);
-        }
-        _exit(0);
-    }
+    pid_t child = start_child("leave", path, count, STDERR_FILENO);
     assert_int_equal(waitpid(child, &status, 0), child);
     assert_int_equal(status, 0);
 }
@@ -400,8 +419,11 @@ static void store_rocksdb__compact__erases_what_was_deleted(void **state)
 
 #define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
-int main(void)
+int main(int argc, char **argv)
 {
+    if (argc == 5 && strcmp(argv[1], "write") == 0)
+        child_write(argv[2], strtoull(argv[3], NULL, 10), (int)strtol(argv[4], NULL, 10));
+    if (argc == 5 && strcmp(argv[1], "leave") == 0) child_leave(argv[2], strtoull(argv[3], NULL, 10));
     const struct CMUnitTest tests[] = {
         IN_FOLDER(store_rocksdb__kill__loses_nothing_that_was_synced),
         IN_FOLDER(store_rocksdb__torn_end__drops_the_last_write_only),
