@@ -160,11 +160,11 @@ static void *engine_run(void *arg)
     struct engine *e = arg;
     while (!atomic_load(&e->stopping)) {
         uint64_t now = clock_monotonic_ms(e->options.clock);
-        if (now >= e->housekeep_at_ms) {
+        if (now >= e->housekeep_at_ms || e->more_expired) {
             engine_housekeep(e);
             e->housekeep_at_ms = now + e->options.housekeeping_ms;
         }
-        if (engine_turn(e) == 0) mailbox_wait(&e->inbox, (int)e->options.housekeeping_ms);
+        if (engine_turn(e) == 0 && !e->more_expired) mailbox_wait(&e->inbox, (int)e->options.housekeeping_ms);
     }
     while (engine_turn(e) != 0) {}
     return NULL;
@@ -365,7 +365,7 @@ struct store *engine_store(const struct engine *e) { return e->options.store; }
 static void expire_due(struct engine *e)
 {
     uint64_t now = clock_wall_ms(e->options.clock);
-    size_t handled = 0;
+    size_t handled = 0, done = 0;
     struct store_iter *it = store_iter_create(e->options.store, STORE_EXPIRY);
     for (store_iter_seek(it, slice_of("", 0)); store_iter_valid(it); store_iter_next(it)) {
         struct slice key = store_iter_key(it);
@@ -373,8 +373,11 @@ static void expire_due(struct engine *e)
         struct record r = {.kind = RECORD_EXPIRE, .sequence = load_be64(key.data + 8 + ID_LEN)};
         memcpy(r.conversation.bytes, key.data + 8, ID_LEN);
         enum sotto_err err = engine_apply_own(e, &r);
-        if (err == SOTTO_OK || err == SOTTO_ERR_NOT_FOUND) store_delete(e->batch, STORE_EXPIRY, key);
+        if (err != SOTTO_OK && err != SOTTO_ERR_NOT_FOUND) continue;
+        store_delete(e->batch, STORE_EXPIRY, key);
+        done++;
     }
+    e->more_expired = done == EXPIRE_PER_TURN;
     store_iter_destroy(&it);
 }
 
@@ -430,10 +433,12 @@ static bool sweep(struct engine *e)
 
 void engine_housekeep(struct engine *e)
 {
+    e->more_expired = false;
     if (e->reload && reload_position(e) != SOTTO_OK) return;
     enum problem problem;
     expire_due(e);
     if (!sweep(e)) {
+        e->more_expired = false;
         drop_batch(e, SOTTO_ERR_IO);
         publish(e, e->events, &e->events_count, false);
         return;
@@ -442,9 +447,11 @@ void engine_housekeep(struct engine *e)
         /* Only keys of rows that are gone: nothing to tell, but write them. */
         enum sotto_err err = store_commit(e->options.store, e->batch);
         if (err != SOTTO_OK) e->reload = true;
+        e->more_expired &= err == SOTTO_OK;
         reset_batch(e);
     }
     bool committed = engine_commit(e, &problem);
+    if (!committed) e->more_expired = false; /* not at once, again and again */
     publish(e, e->events, &e->events_count, committed);
     uint64_t now = clock_monotonic_ms(e->options.clock);
     if (e->erased && now >= e->compact_at_ms) {

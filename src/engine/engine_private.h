@@ -53,6 +53,7 @@ struct engine {
 
     struct mail *pending;           /* taken from the mailbox, not yet in a batch */
     uint64_t housekeep_at_ms;       /* monotonic */
+    bool more_expired;              /* than one turn may take */
     struct id sweep_after;          /* retention: the conversation looked at last */
     bool erased;                    /* something left: ask for compaction */
     uint64_t compact_at_ms;         /* monotonic; not before */

@@ -2,10 +2,16 @@
  *
  * Asked for a family, it flushes all families (so that the write-ahead logs that
  * still hold the rows become obsolete and are removed) and compacts that one.
- * Requests that come meanwhile are joined. */
+ * Requests that come meanwhile are joined. Compacting a family rewrites it, so
+ * after one that took t seconds the next begins REST times t later at the
+ * earliest: a small store erases at once, a large one spends a bounded part of
+ * its time on it. */
 #include "store/store_rocksdb_private.h"
 
 #include <stdlib.h>
+#include <time.h>
+
+enum { REST = 20 };
 
 static void compact(struct store_rocksdb *s, unsigned wanted)
 {
@@ -27,15 +33,22 @@ static void compact(struct store_rocksdb *s, unsigned wanted)
 static void *run(void *arg)
 {
     struct store_rocksdb *s = arg;
+    uint64_t rest_until_ms = 0; /* whole seconds */
     pthread_mutex_lock(&s->compactor_lock);
     for (;;) {
         while (s->compact_wanted == 0 && !s->compactor_stopping)
             pthread_cond_wait(&s->compactor_wake, &s->compactor_lock);
+        struct timespec until = {.tv_sec = (time_t)(rest_until_ms / 1000)};
+        while (!s->compactor_stopping && clock_monotonic_ms(clock_system()) < rest_until_ms)
+            pthread_cond_clockwait(&s->compactor_wake, &s->compactor_lock, CLOCK_MONOTONIC, &until);
         if (s->compactor_stopping) break;
         unsigned wanted = s->compact_wanted;
         s->compact_wanted = 0;
         pthread_mutex_unlock(&s->compactor_lock);
+        uint64_t began_ms = clock_monotonic_ms(clock_system());
         compact(s, wanted);
+        uint64_t ended_ms = clock_monotonic_ms(clock_system());
+        rest_until_ms = (ended_ms + REST * (ended_ms - began_ms)) / 1000 * 1000;
         pthread_mutex_lock(&s->compactor_lock);
     }
     pthread_mutex_unlock(&s->compactor_lock);

@@ -516,6 +516,7 @@ static enum sotto_err rocksdb_store_commit(struct store *store, struct store_bat
     uint64_t before = rocksdb_get_latest_sequence_number(s->db);
     char *error = NULL;
     rocksdb_write(s->db, s->sync_write, batch_of(batch)->batch, &error);
+    if (error != NULL) rocksdb_disable_manual_compaction(s->db); /* it would hold the gate */
     gate_leave(s);
     if (error == NULL) return SOTTO_OK;
     err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_IO;
