@@ -198,9 +198,10 @@ static void conn_closed(struct stream *s, void *ctx, enum stream_end why)
     conn_leave(c);
     atomic_fetch_sub_explicit(&g->queued_bytes, c->counted, memory_order_relaxed);
     c->counted = 0;
+    conn_hold(c); /* the poll's call may have been the last to hold it */
     c->stream = NULL;
     if (c->kind == CONN_POLL) poll_abandon(c);
-    if (c->holds == 0) conn_free(c);
+    conn_release(c);
 }
 
 /* ---- Input -------------------------------------------------------------- */

@@ -137,6 +137,20 @@ def test_half_open_and_abandoned(server):
         assert s.recv(100).startswith(b"HTTP/1.1 200")
 
 
+def test_a_waiting_poll_that_is_reset(server):
+    anna = register(server)
+    cursor = anna.api.ok("GET", "/events/poll?timeoutMs=1")["cursor"]
+    for wait in (0, 0.2, 0.2):  # on its way to the store, then waiting
+        s = server.open()
+        s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        s.sendall(b"GET /api/v1/events/poll?cursor=%s HTTP/1.1\r\nHost: x\r\nAuthorization: Bearer %s\r\n\r\n"
+                  % (cursor.encode(), anna.token.encode()))
+        time.sleep(wait)
+        s.close()
+        time.sleep(0.1)
+        assert anna.api.ok("GET", "/account")
+
+
 # -- The handshake ----------------------------------------------------------------
 
 WS = ["GET /api/v1/ws HTTP/1.1", "Host: x", "Upgrade: websocket", "Connection: Upgrade",
