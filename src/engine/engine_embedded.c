@@ -277,7 +277,8 @@ bool engine_commit(struct engine *e, enum problem *problem_out)
         for (size_t i = 0; i < e->events_count; i++) e->events[i]->committed_us = now;
     }
     if (err == SOTTO_OK) {
-        atomic_store(&e->position, e->next_position - 1);
+        /* Without rows next_position may still be that of a batch that failed. */
+        if (e->dirty != NULL) atomic_store(&e->position, e->next_position - 1);
         settle_states(e);
         reset_batch(e);
     } else {

@@ -161,6 +161,25 @@ static void engine__uncertain__store_unreadable_for_a_while(void **state)
     assert_store_clean(f);
 }
 
+/* A position that the disk may not have would end up in cursors, which then
+ * skip what is stored under it later. */
+static void engine__uncertain__position_is_never_ahead_of_the_store(void **state)
+{
+    struct fixture *f = *state;
+    struct record r = message_to(f, 1, 2, "k1", "hello");
+    f->write_faults[0] = STORE_FAULT_UNCERTAIN_LOST;
+    f->write_faults_count = 1;
+    memset(f->read_faults, 0, sizeof(f->read_faults)); /* NONE: state and key */
+    f->read_faults[2] = f->read_faults[3] = STORE_FAULT_IO;
+    f->read_faults_count = 4;
+    assert_int_equal(ask(f, &r).problem, PROBLEM_UNCERTAIN);
+    assert_int_equal(engine_position(f->engine), 0);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_BUSY);
+    assert_int_equal(engine_position(f->engine), 0);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NONE);
+    assert_int_equal(engine_position(f->engine), 1);
+}
+
 static void engine__read_error__busy_and_nothing_changes(void **state)
 {
     struct fixture *f = *state;
@@ -443,6 +462,7 @@ int main(void)
         TEST(engine__uncertain__lost_is_stored_by_the_retry),
         TEST(engine__uncertain__kept_is_found_by_the_retry),
         TEST(engine__uncertain__store_unreadable_for_a_while),
+        TEST(engine__uncertain__position_is_never_ahead_of_the_store),
         TEST(engine__read_error__busy_and_nothing_changes),
         TEST(engine__marks__move_forward_only_and_tell),
         TEST(engine__typing__is_told_and_never_stored),
