@@ -73,7 +73,14 @@ static enum exit_code office_begin(struct office *o, const struct command_line *
     buffer_init(&o->why, 4096);
     o->log = log_create(STDERR_FILENO, LOG_WARN, false, clock_system());
     o->metrics = metrics_create();
-    enum sotto_err err = open_directory(o, create);
+    /* Each try waits some seconds for the server's writes on a busy disk. */
+    enum { TRIES = 6 };
+    enum sotto_err err = SOTTO_ERR_AGAIN;
+    for (int i = 0; i < TRIES && err == SOTTO_ERR_AGAIN; i++) {
+        buffer_clear(&o->why);
+        datadir_close(&o->dir);
+        err = open_directory(o, create);
+    }
     if (err == SOTTO_OK) return EXIT_CODE_OK;
     if (o->why.len == 0) buffer_printf(&o->why, "The directory cannot be opened (%s).", sotto_err_name(err));
     fprintf(stderr, "sottod: %.*s\n", (int)o->why.len, (const char *)o->why.data);
