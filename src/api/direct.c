@@ -15,7 +15,7 @@ bool direct_peek(struct call *c, struct direct *d, bool has_peer)
         d->is_direct = true;
     } else {
         enum call_peer found = call_find_peer(c, d->conversation, &d->peer);
-        if (found == CALL_PEER_UNKNOWN) return false;
+        if (found == CALL_PEER_UNKNOWN || found == CALL_PEER_STRANGER) return false;
         d->is_direct = found == CALL_PEER_DIRECT;
     }
     d->me = directory_peek(directory, c->user);
@@ -40,6 +40,11 @@ void direct_load(struct call *c, struct direct *d, bool has_peer)
             if (d->problem != PROBLEM_NONE) return;
             found = call_find_peer(c, d->conversation, &d->peer);
         }
+        /* Forgotten for room at once: who has blocked whom would go unseen. */
+        if (found == CALL_PEER_UNKNOWN) d->problem = PROBLEM_BUSY;
+        /* Its id follows from its members: that it exists is theirs to know. */
+        if (found == CALL_PEER_STRANGER) d->problem = PROBLEM_NOT_FOUND;
+        if (d->problem != PROBLEM_NONE) return;
         d->is_direct = found == CALL_PEER_DIRECT;
     }
     if (directory_view(directory, c->user, &d->me) != SOTTO_OK) {

@@ -214,6 +214,7 @@ enum call_peer call_find_peer(struct call *c, struct id conversation, struct id 
 {
     switch (peers_find(c->gateway->peers, conversation, c->user, peer_out)) {
     case PEERS_DIRECT: return CALL_PEER_DIRECT;
+    case PEERS_STRANGER: return CALL_PEER_STRANGER;
     case PEERS_OTHER: return CALL_PEER_NONE;
     default: return CALL_PEER_UNKNOWN;
     }

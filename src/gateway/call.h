@@ -88,8 +88,9 @@ SOTTO_CHECKED bool call_submit(struct call *c, struct buffer *record,
  * queue is full. For `start` calls whose fast path missed a cache. */
 SOTTO_CHECKED bool call_work(struct call *c, void (*work)(struct call *c), void (*done)(struct call *c));
 /* The other member of a direct conversation that the caller is in. Unknown: it
- * must be looked up in the store (call_learn_peer, on a worker). */
-enum call_peer { CALL_PEER_UNKNOWN, CALL_PEER_DIRECT, CALL_PEER_NONE };
+ * must be looked up in the store (call_learn_peer, on a worker). Stranger: it is
+ * between others. */
+enum call_peer { CALL_PEER_UNKNOWN, CALL_PEER_DIRECT, CALL_PEER_STRANGER, CALL_PEER_NONE };
 enum call_peer call_find_peer(struct call *c, struct id conversation, struct id *peer_out);
 /* Remembers the members of a direct conversation; b zero: it is not one. */
 void call_put_peer(struct call *c, struct id conversation, struct id a, struct id b);

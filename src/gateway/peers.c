@@ -55,9 +55,8 @@ enum peers_answer peers_find(struct peers *p, struct id conversation, struct id 
     for (size_t i = 0; i < PEERS_WAYS && answer == PEERS_UNKNOWN; i++) {
         const struct pair *pair = &p->sets[set][i];
         if (!id_eq(pair->conversation, conversation)) continue;
-        answer = PEERS_OTHER;
-        if (id_is_zero(pair->b)) continue;
-        if (!id_eq(pair->a, me) && !id_eq(pair->b, me)) continue;
+        answer = id_is_zero(pair->b) ? PEERS_OTHER : PEERS_STRANGER;
+        if (answer == PEERS_OTHER || (!id_eq(pair->a, me) && !id_eq(pair->b, me))) continue;
         *peer_out = id_eq(pair->a, me) ? pair->b : pair->a;
         answer = PEERS_DIRECT;
     }

@@ -29,7 +29,7 @@ static void peers__put__is_found_from_both_sides(void **state)
     assert_true(id_eq(peer, b));
     assert_int_equal(peers_find(p, talk, b, &peer), PEERS_DIRECT);
     assert_true(id_eq(peer, a));
-    assert_int_equal(peers_find(p, talk, numbered(9, 9), &peer), PEERS_OTHER);
+    assert_int_equal(peers_find(p, talk, numbered(9, 9), &peer), PEERS_STRANGER);
     peers_put(p, numbered(2, 1), none, none);
     assert_int_equal(peers_find(p, numbered(2, 1), a, &peer), PEERS_OTHER);
     peers_put(p, none, a, b); /* no conversation has that id */
