@@ -72,16 +72,22 @@ struct workers *workers_create(unsigned threads, size_t queue_max)
     return w;
 }
 
-void workers_destroy(struct workers **workers)
+void workers_stop(struct workers *w)
 {
-    struct workers *w = *workers;
-    if (w == NULL) return;
-    *workers = NULL;
     pthread_mutex_lock(&w->lock);
     w->stopping = true;
     pthread_cond_broadcast(&w->work);
     pthread_mutex_unlock(&w->lock);
     for (unsigned i = 0; i < w->count; i++) pthread_join(w->threads[i], NULL);
+    w->count = 0;
+}
+
+void workers_destroy(struct workers **workers)
+{
+    struct workers *w = *workers;
+    if (w == NULL) return;
+    *workers = NULL;
+    workers_stop(w);
     pthread_cond_destroy(&w->work);
     pthread_mutex_destroy(&w->lock);
     free(w);

@@ -17,7 +17,10 @@ struct job {
 /* Starts `threads` threads with a queue of `queue_max` jobs. Aborts when the
  * system cannot start a thread. */
 struct workers *workers_create(unsigned threads, size_t queue_max);
-/* Runs what is queued, joins, frees, nulls. */
+/* Runs what is queued and joins; submitting is refused from then on. For those
+ * who may still try: destroy when they are gone. */
+void workers_stop(struct workers *w);
+/* The same, then frees and nulls. */
 void workers_destroy(struct workers **w);
 /* False when the queue is full; nothing was taken. Any thread. */
 SOTTO_CHECKED bool workers_submit(struct workers *w, struct job *job);

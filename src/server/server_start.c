@@ -301,13 +301,18 @@ void server_stop(struct server *s)
         gateway_drain(s->gateway, s->loaded.config.drain_timeout_ms);
         engine_stop(s->engine);
     }
-    if (s->workers != NULL) workers_destroy(&s->workers);
+    /* The loops still run and may ask for workers: refused, but there. */
+    if (s->workers != NULL) workers_stop(s->workers);
     if (s->serving) {
         gateway_stop(s->gateway);
+        /* A loop that was past the check when the engine stopped left its
+         * submission behind; the loops' mailboxes still take the answer. */
+        while (engine_turn(s->engine) != 0) {}
         datadir_remove(&s->dir, "port");
     }
     admin_close(&s->admin);
     if (s->gateway != NULL) gateway_destroy(&s->gateway);
+    if (s->workers != NULL) workers_destroy(&s->workers);
     if (s->tls != NULL) tls_unref(&s->tls);
     if (s->engine != NULL) engine_destroy(&s->engine);
     if (s->store != NULL) store_close(&s->store);

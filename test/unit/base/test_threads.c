@@ -224,6 +224,7 @@ static void count_and_free(struct job *job)
 static void workers__destroy__runs_what_is_queued(void **state)
 {
     (void)state;
+    atomic_store(&runs, 0);
     struct workers *w = workers_create(1, 1000);
     for (int i = 0; i < 1000; i++) {
         struct job *job = sotto_zalloc(sizeof(*job));
@@ -232,6 +233,25 @@ static void workers__destroy__runs_what_is_queued(void **state)
     }
     workers_destroy(&w);
     assert_int_equal(atomic_load(&runs), 1000);
+}
+
+static void workers__stop__runs_what_is_queued_and_refuses_the_rest(void **state)
+{
+    (void)state;
+    atomic_store(&runs, 0);
+    struct workers *w = workers_create(2, 1000);
+    for (int i = 0; i < 100; i++) {
+        struct job *job = sotto_zalloc(sizeof(*job));
+        job->run = count_and_free;
+        assert_true(workers_submit(w, job));
+    }
+    workers_stop(w);
+    assert_int_equal(atomic_load(&runs), 100);
+    struct job late = {.run = count_and_free};
+    assert_false(workers_submit(w, &late));
+    assert_int_equal(workers_depth(w), 0);
+    workers_destroy(&w);
+    assert_null(w);
 }
 
 int main(void)
@@ -243,6 +263,7 @@ int main(void)
         cmocka_unit_test(mailbox__full__refuses_until_taken),
         cmocka_unit_test(workers__jobs__come_back_with_results),
         cmocka_unit_test(workers__destroy__runs_what_is_queued),
+        cmocka_unit_test(workers__stop__runs_what_is_queued_and_refuses_the_rest),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
