@@ -41,28 +41,13 @@ uint8_t *buffer_reserve(struct buffer *b, size_t more)
     return b->data + b->len;
 }
 
-void buffer_append(struct buffer *b, const void *data, size_t len)
+void buffer_append_growing(struct buffer *b, const void *data, size_t len)
 {
     if (len == 0) return;
     uint8_t *to = buffer_reserve(b, len);
     if (to == NULL) return;
     memcpy(to, data, len);
     b->len += len;
-}
-
-void buffer_append_slice(struct buffer *b, struct slice s)
-{
-    buffer_append(b, s.data, s.len);
-}
-
-void buffer_append_str(struct buffer *b, const char *text)
-{
-    buffer_append(b, text, strlen(text));
-}
-
-void buffer_append_byte(struct buffer *b, uint8_t byte)
-{
-    buffer_append(b, &byte, 1);
 }
 
 void buffer_append_u64(struct buffer *b, uint64_t value)

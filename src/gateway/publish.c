@@ -139,8 +139,9 @@ static void deliver_event(struct gateway_loop *gl, const struct event *e, bool l
 {
     struct gateway *g = gl->gateway;
     struct session *sessions[REGISTRY_SESSIONS_MAX];
+    uint8_t memory[CURSOR_TEXT_MAX];
     struct buffer cursor;
-    buffer_init(&cursor, CURSOR_TEXT_MAX);
+    buffer_init_fixed(&cursor, memory, sizeof(memory));
     if (e->position != 0 && last_at_position) {
         struct cursor at = {.epoch = engine_epoch(g->services->engine), .position = e->position};
         cursor_write(&at, &cursor);
@@ -152,7 +153,6 @@ static void deliver_event(struct gateway_loop *gl, const struct event *e, bool l
         for (size_t i = 0; i < count; i++)
             deliver(gl, conn_of_session(sessions[i]), e, buffer_slice(&cursor));
     }
-    buffer_deinit(&cursor);
 }
 
 static void delivery_received(struct mail *mail, void *receiver)

@@ -8,8 +8,9 @@ enum { CURSOR_VERSION = 1, CURSOR_BYTES_MAX = 1 + 4 + 10 + 10 + ID_LEN + 10 };
 
 void cursor_write(const struct cursor *c, struct buffer *out)
 {
+    uint8_t memory[CURSOR_BYTES_MAX];
     struct buffer bytes;
-    buffer_init(&bytes, CURSOR_BYTES_MAX);
+    buffer_init_fixed(&bytes, memory, sizeof(memory));
     write_u8(&bytes, CURSOR_VERSION);
     write_u32(&bytes, c->epoch);
     write_varint(&bytes, c->position);
@@ -19,7 +20,6 @@ void cursor_write(const struct cursor *c, struct buffer *out)
         write_varint(&bytes, c->sequence);
     }
     buffer_append_base64url(out, buffer_slice(&bytes));
-    buffer_deinit(&bytes);
 }
 
 enum sotto_err cursor_parse(struct slice text, struct cursor *cursor_out)
