@@ -19,6 +19,7 @@ enum {
     GATEWAY_CALLS_PER_CONN_MAX = 64,   /* in flight; then reading stops */
     GATEWAY_READS_PER_CONN_MAX = 8,    /* the same for requests that workers serve: answers are large */
     GATEWAY_MISTAKES_MAX = 32,         /* frames that are no requests; then 1008 */
+    GATEWAY_HELLO_MAX = 16 * 1024,     /* bytes of a frame before it is known who speaks */
     GATEWAY_PENDING_EVENTS_MAX = 65536,/* published and not yet delivered, per loop */
     GATEWAY_PEERS_MAX = 16384,         /* direct conversations whose members are remembered */
     GATEWAY_ANSWER_KEEP = 8 * 1024,    /* answer memory that a free call keeps */

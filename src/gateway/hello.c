@@ -124,6 +124,7 @@ static void hello_done(struct call *c)
     }
     bool has_cursor = h->has_cursor;
     struct cursor cursor = h->cursor;
+    ws_decoder_limit(conn->ws, SOTTO_FRAME_MAX);
     sign_in_join(conn, &h->sign_in);
     hello_answer(c, h);
     conn_hold(conn);
@@ -171,10 +172,11 @@ void hello_received(struct conn *c, struct slice text)
     enum problem p = hello_read(cs, text, h);
     if (p == PROBLEM_NONE && atomic_load_explicit(&cs->call.gateway->draining, memory_order_relaxed))
         hello_refuse(&cs->call, PROBLEM_DRAINING, CLOSE_RECONNECT);
-    else if (p == PROBLEM_BAD_CURSOR) hello_refuse(&cs->call, p, 0);
-    else if (p != PROBLEM_NONE) hello_refuse(&cs->call, p, CLOSE_HELLO);
+    else if (p != PROBLEM_NONE && p != PROBLEM_BAD_CURSOR) hello_refuse(&cs->call, p, CLOSE_HELLO);
     else if (!http_charge_address(c, &cs->call.retry_after_ms))
         hello_refuse(&cs->call, PROBLEM_RATE_LIMITED, CLOSE_LIMITED);
+    else if (p == PROBLEM_BAD_CURSOR) /* another may follow, but not without end */
+        hello_refuse(&cs->call, p, ++c->mistakes < GATEWAY_MISTAKES_MAX ? 0 : WS_CLOSE_POLICY);
     else {
         conn_block(c);
         if (!call_work(&cs->call, hello_work, hello_done)) hello_refuse(&cs->call, PROBLEM_BUSY, 0);

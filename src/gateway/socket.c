@@ -2,8 +2,8 @@
  *
  * After the upgrade the HTTP parser is gone, and an idle connection has no
  * buffer. A text frame is copied into its call's arena and parsed there, since
- * a call may outlive the bytes it came in. The first frame must be a hello;
- * until it is answered nothing else is read.
+ * a call may outlive the bytes it came in. The first frame must be a hello, and
+ * short, as anybody may send one; until it is answered nothing else is read.
  *
  * MISTAKES. A frame that is no request (bad JSON, unknown type) is answered
  * with an error; a client that sends mostly such frames is cut with 1008: each
@@ -136,7 +136,7 @@ void socket_start(struct conn *c, const struct http_message *request)
         return;
     }
     conn_written(c);
-    enum sotto_err err = ws_decoder_create(true, deflate, SOTTO_FRAME_MAX, &decoder);
+    enum sotto_err err = ws_decoder_create(true, deflate, GATEWAY_HELLO_MAX, &decoder);
     SOTTO_ASSERT(err == SOTTO_OK);
     http_state_destroy(c);
     conn_set_kind(c, CONN_SOCKET);

@@ -38,6 +38,12 @@ enum sotto_err ws_decoder_create(bool server, bool deflate, size_t message_max, 
     return SOTTO_OK;
 }
 
+void ws_decoder_limit(struct ws_decoder *d, size_t message_max)
+{
+    SOTTO_ASSERT(message_max > 0 && message_max <= INT32_MAX);
+    d->message_max = (uint32_t)message_max;
+}
+
 static void drop(struct buffer **buffer)
 {
     if (*buffer == NULL) return;

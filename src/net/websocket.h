@@ -48,6 +48,8 @@ enum ws_result {
 SOTTO_CHECKED enum sotto_err ws_decoder_create(bool server, bool deflate, size_t message_max,
                                                struct ws_decoder **decoder_out);
 void ws_decoder_destroy(struct ws_decoder **d);
+/* Another message_max (1 to 2 GiB), from the next frame on. */
+void ws_decoder_limit(struct ws_decoder *d, size_t message_max);
 SOTTO_CHECKED enum ws_result ws_decode(struct ws_decoder *d, struct ws_deflate *deflate, uint8_t *in,
                                        size_t len, size_t *used_out, struct ws_message *message_out,
                                        uint16_t *close_code_out);

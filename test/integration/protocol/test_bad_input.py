@@ -208,6 +208,20 @@ def test_bad_frames(server, data, code, signed_in):
         assert got in wanted, got
 
 
+def test_who_has_not_said_hello_gets_little_memory(server):
+    with Socket(server) as s:
+        s.send_raw(frame(0x81, b"{" * 100, length=16 * 1024 + 1))
+        assert s.wait_closed() == 1009
+    with Socket(server) as s:  # in pieces, too
+        for first in (0x01, 0x00, 0x00):
+            s.send_raw(frame(first, b" " * 8000))
+        assert s.wait_closed() == 1009
+    with Socket(server) as s:
+        hello = json.dumps({"type": "hello", "token": "x", "cursor": "?"}).encode()
+        s.send_raw(frame(0x81, hello) * 100)
+        assert s.wait_closed() == 1008
+
+
 def test_good_but_odd_frames(server):
     d = register(server)
     with d.connect() as s:
