@@ -22,7 +22,7 @@
 #include <stdlib.h>
 
 enum { CALLS_GIVE_BACK = 64 };
-enum { CALL_ARENA_MAX = 8 * 1024 * 1024, CALL_ANSWER_MAX = 8 * 1024 * 1024, CALL_WHY_MAX = 512,
+enum { CALL_ARENA_MAX = 8 * 1024 * 1024, CALL_ANSWER_MAX = 8 * 1024 * 1024, CALL_HEAD_MAX = 4096, CALL_WHY_MAX = 512,
        THROTTLED_EVERY_MS = 1000 };
 
 /* ---- Memory ------------------------------------------------------------- */
@@ -325,7 +325,8 @@ static void finish_http(struct call_state *cs, enum problem p)
 {
     struct conn *c = cs->conn;
     struct buffer body;
-    buffer_init(&body, CALL_ANSWER_MAX);
+    /* A long-poll may answer more than others. */
+    buffer_init(&body, cs->call.answer_bytes.max + CALL_HEAD_MAX);
     answer_write(cs, p, &body);
     http_answer(c, &(struct http_answer){
         .status = p == PROBLEM_NONE ? 200 : problem_status(p),

@@ -128,6 +128,10 @@ void poll_due(struct conn *c)
         sync_again(c);
         return;
     }
+    if (x->sync.snapshot) { /* half a list says nothing about the rest */
+        poll_fail(c, PROBLEM_BUSY);
+        return;
+    }
     struct cursor cursor = x->sync.cursor;
     poll_answer(c, &cursor);
 }

@@ -175,6 +175,8 @@ static void pump_finished(struct conn *c, const struct sync_job *j)
 {
     struct sync_state *s = &c->extra->sync;
     s->check_device = false;
+    /* A job begins only below the window: the client has read meanwhile. */
+    c->extra->progress_tick = 0;
     if (finished_badly(c, j)) return;
     if (s->restart) {
         struct cursor cursor = s->restart_cursor;

@@ -1,6 +1,7 @@
 """What is not stored: presence, typing; and limits, slow readers, storms."""
 import socket
 import threading
+import time
 
 import pytest
 
@@ -192,6 +193,25 @@ def test_a_slow_reader_lags_and_catches_up(tmp_path):
                            "the word that it has caught up")
             a.send(b, "live again")
             chain.add(s.expect("message.new"))
+
+
+def test_a_reader_that_is_slow_but_reads_is_not_cut(tmp_path):
+    with sotto.Server(tmp_path, window_bytes="64KiB", lag_timeout="1s") as server:
+        a, b = register(server), register(server)
+        with b.connect() as s:
+            cursor = s.cursor
+        for _ in range(250):
+            a.send(b, "x" * 60000)
+        with Socket(server) as s:
+            s.send({"type": "hello", "token": b.token, "cursor": cursor})
+            total, tail = 0, b""
+            while b"sync.done" not in tail:
+                part = s.socket.recv(65536)
+                assert part, "cut"
+                total, tail = total + len(part), (tail + part)[-4096:]
+                time.sleep(len(part) / 3e6)
+            assert total > 250 * 80000
+        assert metric(server, 'sotto_closes_total{code="4001"}') == 0
 
 
 def test_a_reader_that_never_reads_is_cut_and_loses_nothing(tmp_path):

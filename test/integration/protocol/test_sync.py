@@ -146,6 +146,16 @@ def test_live_events_during_a_backlog_come_after_it(server):
         t.join()
 
 
+def test_a_poll_begins_with_a_snapshot_of_any_size(server):
+    a = register(server)
+    for _ in range(110):
+        register(server).send(a, "x" * 65000)
+    answer = poll(a)
+    listed = [c for e in answer["events"] for c in e["conversations"]]
+    assert len({c["conversationId"] for c in listed}) == 110
+    assert poll(a, answer["cursor"])["events"] == []
+
+
 @pytest.mark.parametrize("bad", ["AAAA", "x" * 96, "?", "not a cursor", "AQ", "-" * 40])
 def test_bad_cursors(server, bad):
     a, b = register(server), register(server)
