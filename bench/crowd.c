@@ -25,7 +25,7 @@ static void settle(struct bench *b, uint64_t ms)
 bool scenario_idle(struct bench *b)
 {
     const struct options *o = b->options;
-    size_t count = (size_t)o->connections, devices = SOTTO_DEVICES_PER_USER_MAX;
+    size_t count = (size_t)o->connections, devices = (size_t)o->devices;
     size_t users = (count + devices - 1) / devices;
     struct account *accounts = calloc(users * devices, sizeof *accounts);
     struct conn *conns = calloc(count, sizeof *conns);
@@ -51,6 +51,7 @@ bool scenario_idle(struct bench *b)
             report_double(&r, "connect_cpu_us", (double)(after.cpu_us - before.cpu_us) / (double)count);
         }
         report_u64(&r, "connections", count);
+        report_u64(&r, "devices", devices);
         report_double(&r, "connects_per_s", (double)count / r.seconds);
         if (ok) report_print(b, &r);
         else buffer_deinit(&r.extra);

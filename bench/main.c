@@ -1,6 +1,8 @@
 /* sotto-bench: options and the order of the runs. */
 #include "bench.h"
 
+#include "base/limits.h"
+
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/resource.h>
@@ -36,6 +38,7 @@ static const struct number numbers[] = {
     NUMBER(payload, 1, 65536, 200, "bytes of a message"),
     NUMBER(rate, 0, 10000000, 0, "messages a second in `open`; 0: half of the measured maximum"),
     NUMBER(connections, 1, 1000000, 15000, "connections in `idle`"),
+    NUMBER(devices, 1, SOTTO_DEVICES_PER_USER_MAX, 3, "devices of each person in `idle`"),
     NUMBER(messages, 100, 100000000, 200000, "missed messages in `sync`"),
     NUMBER(readers, 1, 1000, 16, "stopped readers in `burst`"),
     NUMBER(runs, 1, 100, 1, "how often each run is repeated"),

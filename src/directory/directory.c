@@ -335,32 +335,49 @@ static struct user_view *read_view(struct sql_tx *tx, const struct id *user)
     return v;
 }
 
+static enum sotto_err load_view(struct directory *d, struct id user, struct user_view **view_out)
+{
+    struct user_view *v = NULL;
+    counter_add(d->view_loads, 1);
+    struct sql_tx *tx = sql_begin(d->sql, SQL_READ);
+    struct sql_stmt *q = sql_prepare(tx, "SELECT receipts_off, presence_visibility FROM users "
+                                         "WHERE id = $1 AND deleted_ms = 0");
+    sql_bind_id(q, 1, &user);
+    if (sql_step(q)) {
+        bool receipts_off = sql_u64(q, 0) != 0;
+        uint8_t visibility = (uint8_t)sql_u64(q, 1);
+        v = read_view(tx, &user);
+        v->receipts_off = receipts_off;
+        v->presence_visibility = visibility;
+    }
+    enum sotto_err err = sql_end(tx, true);
+    if (err != SOTTO_OK) {
+        user_view_unref(v);
+        (void)directory_problem_of(d, err);
+        return err;
+    }
+    if (v == NULL) return SOTTO_ERR_NOT_FOUND;
+    *view_out = v;
+    return SOTTO_OK;
+}
+
 enum sotto_err directory_view(struct directory *d, struct id user, struct user_view **view_out)
 {
     struct user_view *v = views_find(&d->views, user);
     if (v == NULL) {
-        counter_add(d->view_loads, 1);
         uint64_t stamp = views_stamp(&d->views, user);
-        struct sql_tx *tx = sql_begin(d->sql, SQL_READ);
-        struct sql_stmt *q = sql_prepare(tx, "SELECT receipts_off, presence_visibility FROM users "
-                                             "WHERE id = $1 AND deleted_ms = 0");
-        sql_bind_id(q, 1, &user);
-        if (sql_step(q)) {
-            bool receipts_off = sql_u64(q, 0) != 0;
-            uint8_t visibility = (uint8_t)sql_u64(q, 1);
-            v = read_view(tx, &user);
-            v->receipts_off = receipts_off;
-            v->presence_visibility = visibility;
-        }
-        enum sotto_err err = sql_end(tx, true);
-        if (err != SOTTO_OK) {
-            user_view_unref(v);
-            (void)directory_problem_of(d, err);
-            return err;
-        }
-        if (v == NULL) return SOTTO_ERR_NOT_FOUND;
+        enum sotto_err err = load_view(d, user, &v);
+        if (err != SOTTO_OK) return err;
         views_put(&d->views, v, stamp);
     }
+    *view_out = v;
+    return SOTTO_OK;
+}
+
+enum sotto_err directory_view_once(struct directory *d, struct id user, struct user_view **view_out)
+{
+    struct user_view *v = views_find(&d->views, user);
+    if (v == NULL) return load_view(d, user, view_out);
     *view_out = v;
     return SOTTO_OK;
 }

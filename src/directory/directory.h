@@ -70,6 +70,9 @@ bool user_view_has_contact(const struct user_view *v, struct id other);
 struct user_view *directory_peek(struct directory *d, struct id user);
 /* The same, loading it. NOT_FOUND: no such user (or deleted). */
 SOTTO_CHECKED enum sotto_err directory_view(struct directory *d, struct id user, struct user_view **view_out);
+/* The same, but what had to be loaded is not kept: for a look at someone of
+ * whom nothing more may be asked, such as a connection that will be idle. */
+SOTTO_CHECKED enum sotto_err directory_view_once(struct directory *d, struct id user, struct user_view **view_out);
 
 /* What changed, told on the thread that changed it, after it is committed. */
 enum directory_change {

@@ -341,7 +341,7 @@ static struct sqlite_conn *conn_open(struct sqlite_sql *s)
     }
     sqlite3_busy_timeout(c->handle, SQL_BUSY_MS);
     sqlite_exec(&c->base, "PRAGMA foreign_keys = ON; PRAGMA synchronous = FULL; PRAGMA temp_store = MEMORY;"
-                          "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA cache_size = -256;"
+                          "PRAGMA trusted_schema = OFF; PRAGMA cell_size_check = ON; PRAGMA cache_size = -128;"
                           "PRAGMA secure_delete = FAST; PRAGMA journal_size_limit = 4194304;");
     return c;
 }

@@ -89,6 +89,7 @@ static void tick_fired(struct loop_timer *t, struct loop *loop)
         presence_turn(g);
     }
     conn_relieve(gl);
+    loop_trim(loop);
     calls_trim(gl);
     loop_timer_start(loop, t, TICK_MS);
 }

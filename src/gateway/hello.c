@@ -38,7 +38,7 @@ void sign_in_work(struct call *c, struct sign_in *s)
     s->problem = s->resume ? directory_resume(d, s->token, &s->user, &s->device)
                            : directory_authenticate(d, s->token, &s->user, &s->device);
     if (s->problem != PROBLEM_NONE) return;
-    if (directory_view(d, s->user, &view) != SOTTO_OK) {
+    if (directory_view_once(d, s->user, &view) != SOTTO_OK) {
         s->problem = PROBLEM_TOKEN;
         return;
     }

@@ -79,7 +79,7 @@ static bool device_exists(struct directory *d, struct id user, uint8_t device)
 {
     struct user_view *view = NULL;
     bool found = false;
-    if (directory_view(d, user, &view) != SOTTO_OK) return false;
+    if (directory_view_once(d, user, &view) != SOTTO_OK) return false;
     for (size_t i = 0; i < view->devices_count && !found; i++) found = view->devices[i].id == device;
     user_view_unref(view);
     return found;

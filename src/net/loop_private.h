@@ -18,7 +18,7 @@ uint8_t *loop_cipher_memory(struct loop *loop);
 /* Where stream.c keeps its pool of output queues. */
 struct output_pool {
     struct output *free;
-    size_t count;
+    size_t count, low; /* low: fewest since the last trim */
 };
 struct output_pool *loop_output_pool(struct loop *loop);
 void output_pool_deinit(struct output_pool *pool);

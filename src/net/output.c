@@ -1,15 +1,16 @@
 /* Output queues, pooled per loop.
  *
  * Most queues live for one turn: filled by a callback, emptied by the flush at
- * its end. The pool keeps OUTPUT_POOL_MAX of them with up to
- * OUTPUT_KEEP_BYTES of memory each, so that a message costs no allocation and
- * an idle connection holds nothing; at most half a megabyte per loop.
+ * its end; a turn under load fills hundreds. The pool keeps OUTPUT_POOL_MAX of
+ * them with up to OUTPUT_KEEP_BYTES of memory each, so that a message costs no
+ * allocation and an idle connection holds nothing. loop_trim gives back those
+ * that were not needed of late.
  */
 #include "net/stream_private.h"
 
 #include <stdlib.h>
 
-enum { OUTPUT_POOL_MAX = 128, OUTPUT_KEEP_BYTES = 4096 };
+enum { OUTPUT_POOL_MAX = 1024, OUTPUT_KEEP_BYTES = 4096, OUTPUT_FIRST_BYTES = 1024 };
 
 struct output *output_take(struct loop *loop)
 {
@@ -18,11 +19,13 @@ struct output *output_take(struct loop *loop)
     if (out != NULL) {
         pool->free = out->next_free;
         pool->count--;
+        if (pool->count < pool->low) pool->low = pool->count;
         out->next_free = NULL;
         return out;
     }
     out = sotto_zalloc(sizeof(*out));
     buffer_init(&out->bytes, STREAM_QUEUE_MAX);
+    (void)buffer_reserve(&out->bytes, OUTPUT_FIRST_BYTES);
     return out;
 }
 
@@ -53,12 +56,24 @@ void output_give_back(struct loop *loop, struct output *out)
     pool->count++;
 }
 
-void output_pool_deinit(struct output_pool *pool)
+static void pool_free(struct output_pool *pool, size_t count)
 {
-    while (pool->free != NULL) {
+    while (count-- > 0 && pool->free != NULL) {
         struct output *out = pool->free;
         pool->free = out->next_free;
+        pool->count--;
         output_destroy(out);
     }
-    pool->count = 0;
+}
+
+void loop_trim(struct loop *loop)
+{
+    struct output_pool *pool = loop_output_pool(loop);
+    pool_free(pool, pool->low);
+    pool->low = pool->count;
+}
+
+void output_pool_deinit(struct output_pool *pool)
+{
+    pool_free(pool, SIZE_MAX);
 }
