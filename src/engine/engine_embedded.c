@@ -334,6 +334,7 @@ size_t engine_turn(struct engine *e)
         e->pending = e->pending->next;
         handled++;
         bytes += s->encoded.len;
+        atomic_fetch_sub_explicit(&e->queued_bytes, s->encoded.len, memory_order_relaxed);
         if (!usable) {
             refuse(s, PROBLEM_BUSY);
             continue;
@@ -349,7 +350,11 @@ size_t engine_turn(struct engine *e)
 bool engine_submit(struct engine *e, struct submission *s)
 {
     if (atomic_load_explicit(&e->stopping, memory_order_relaxed)) return false;
-    return mailbox_post(&e->inbox, &s->mail);
+    size_t len = s->encoded.len; /* once posted it may be gone */
+    size_t before = atomic_fetch_add_explicit(&e->queued_bytes, len, memory_order_relaxed);
+    if (before + len <= ENGINE_QUEUE_BYTES_MAX && mailbox_post(&e->inbox, &s->mail)) return true;
+    atomic_fetch_sub_explicit(&e->queued_bytes, len, memory_order_relaxed);
+    return false;
 }
 
 uint64_t engine_position(const struct engine *e) { return atomic_load(&((struct engine *)(uintptr_t)e)->position); }

@@ -8,6 +8,10 @@
 
 #include <pthread.h>
 
+/* Bytes of the submissions that wait for the writer; see SOTTO_ENGINE_QUEUE_MAX
+ * for their number. */
+enum { ENGINE_QUEUE_BYTES_MAX = 64 * 1024 * 1024 };
+
 /* A conversation state in memory. */
 struct cached {
     struct conversation state;
@@ -25,6 +29,7 @@ struct fresh_key {
 struct engine {
     struct engine_options options;
     struct mailbox inbox;
+    atomic_size_t queued_bytes;     /* of the records in it, and in `pending` */
     pthread_t thread;
     bool started;
     atomic_bool stopping;

@@ -180,6 +180,36 @@ static void engine__uncertain__position_is_never_ahead_of_the_store(void **state
     assert_int_equal(engine_position(f->engine), 1);
 }
 
+/* A disk that stands still must not fill the memory with what waits for it. */
+static void engine__queue__is_bounded_in_bytes(void **state)
+{
+    struct fixture *f = *state;
+    size_t count = 0, bytes = 0;
+    char *payload = calloc(1, SOTTO_PAYLOAD_MAX + 1);
+    assert_non_null(payload);
+    memset(payload, 'x', SOTTO_PAYLOAD_MAX);
+    struct record r = message_to(f, 1, 2, "k1", payload);
+    for (int rounds = 0; rounds < 2; rounds++) {
+        for (count = bytes = 0;; count++) {
+            struct buffer encoded;
+            buffer_init(&encoded, SOTTO_RECORD_MAX);
+            record_encode(&r, &encoded);
+            size_t len = encoded.len;
+            struct submission *s = submission_create(&encoded);
+            if (!engine_submit(f->engine, s)) {
+                submission_destroy(s);
+                break;
+            }
+            bytes += len;
+        }
+        assert_in_range(bytes, 63 << 20, 64 << 20);
+        assert_true(count < SOTTO_ENGINE_QUEUE_MAX);
+        turn(f); /* nobody waits for the answers */
+    }
+    assert_true(ask(f, &r).repeated);
+    free(payload);
+}
+
 static void engine__read_error__busy_and_nothing_changes(void **state)
 {
     struct fixture *f = *state;
@@ -463,6 +493,7 @@ int main(void)
         TEST(engine__uncertain__kept_is_found_by_the_retry),
         TEST(engine__uncertain__store_unreadable_for_a_while),
         TEST(engine__uncertain__position_is_never_ahead_of_the_store),
+        TEST(engine__queue__is_bounded_in_bytes),
         TEST(engine__read_error__busy_and_nothing_changes),
         TEST(engine__marks__move_forward_only_and_tell),
         TEST(engine__typing__is_told_and_never_stored),
