@@ -155,7 +155,8 @@ static void job_done(struct mail *mail, void *receiver)
     cs->done(&cs->call);
 }
 
-bool call_work(struct call *c, void (*work)(struct call *c), void (*done)(struct call *c))
+static bool call_work_on(struct call *c, struct workers *workers, void (*work)(struct call *c),
+                         void (*done)(struct call *c))
 {
     struct call_state *cs = (struct call_state *)c;
     cs->work = work;
@@ -163,7 +164,12 @@ bool call_work(struct call *c, void (*work)(struct call *c), void (*done)(struct
     cs->job.mail.deliver = job_done;
     cs->job.run = job_run;
     cs->job.reply_to = loop_mailbox(cs->loop->loop);
-    return workers_submit(c->services->workers, &cs->job);
+    return workers_submit(workers, &cs->job);
+}
+
+bool call_work(struct call *c, void (*work)(struct call *c), void (*done)(struct call *c))
+{
+    return call_work_on(c, c->services->workers, work, done);
 }
 
 static void submission_answered(struct mail *mail, void *receiver)
@@ -416,7 +422,9 @@ static void call_run(struct call_state *cs)
     char text[ADDRESS_TEXT_MAX];
     address_text(cs->conn->address, text);
     c->address = arena_copy(&c->arena, slice_str(text));
-    if (!call_work(c, run_work, run_done)) call_finish(c, PROBLEM_BUSY);
+    struct workers *workers = c->services->workers;
+    if (c->op->flags & OP_PASSWORD && c->services->hashers != NULL) workers = c->services->hashers;
+    if (!call_work_on(c, workers, run_work, run_done)) call_finish(c, PROBLEM_BUSY);
 }
 
 static void authenticate_work(struct call *c)

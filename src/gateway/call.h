@@ -29,7 +29,8 @@ enum operation_flag {
      * (or, without a token and over REST, the address's). */
     OP_LIMIT_SEND = 8,    /* limits->device */
     OP_LIMIT_TYPING = 16, /* limits->typing */
-    OP_LIMIT_BUNDLES = 32 /* limits->bundles */
+    OP_LIMIT_BUNDLES = 32,/* limits->bundles */
+    OP_PASSWORD = 64      /* `run` hashes a password: it waits with its like */
 };
 struct operation {
     const char *type;         /* "message.send" */

@@ -46,6 +46,7 @@ struct services {
     struct directory *directory;
     struct engine *engine;
     struct workers *workers;
+    struct workers *hashers;        /* for passwords, so that a flood of them holds up nothing else; NULL: workers */
     const struct clock_source *clock;
     const struct random_source *random;
     struct log *log;

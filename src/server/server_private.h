@@ -21,7 +21,7 @@ struct server {
     struct datadir dir;
     struct log *log;
     struct metrics *metrics;
-    struct workers *workers;
+    struct workers *workers, *hashers;
     struct directory *directory;
     struct store *store;
     struct engine *engine;

@@ -24,6 +24,8 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+enum { HASH_QUEUE_MAX = 128 };
+
 static unsigned cores_count(void)
 {
     cpu_set_t set;
@@ -243,10 +245,14 @@ static enum sotto_err open_parts(struct server *s, struct buffer *why)
     if (err == SOTTO_OK) err = open_store(s, why);
     if (err == SOTTO_OK) err = create_engine(s, why);
     if (err != SOTTO_OK) return err;
-    s->workers = workers_create(workers_count(&s->loaded.config), SOTTO_WORK_QUEUE_MAX);
+    unsigned workers = workers_count(&s->loaded.config);
+    s->workers = workers_create(workers, SOTTO_WORK_QUEUE_MAX);
+    /* Half of the cores at most, and a queue that is worked off in seconds. */
+    s->hashers = workers_create(workers < 4 ? 1 : workers / 2, HASH_QUEUE_MAX);
     s->services.directory = s->directory;
     s->services.engine = s->engine;
     s->services.workers = s->workers;
+    s->services.hashers = s->hashers;
     err = create_gateway(s, why);
     if (err == SOTTO_OK) err = open_admin(s, why);
     return err;
@@ -302,6 +308,7 @@ void server_stop(struct server *s)
         engine_stop(s->engine);
     }
     /* The loops still run and may ask for workers: refused, but there. */
+    if (s->hashers != NULL) workers_stop(s->hashers);
     if (s->workers != NULL) workers_stop(s->workers);
     if (s->serving) {
         gateway_stop(s->gateway);
@@ -312,6 +319,7 @@ void server_stop(struct server *s)
     }
     admin_close(&s->admin);
     if (s->gateway != NULL) gateway_destroy(&s->gateway);
+    if (s->hashers != NULL) workers_destroy(&s->hashers);
     if (s->workers != NULL) workers_destroy(&s->workers);
     if (s->tls != NULL) tls_unref(&s->tls);
     if (s->engine != NULL) engine_destroy(&s->engine);

@@ -175,6 +175,24 @@ def metric(server, name):
     return 0
 
 
+def test_signing_in_holds_up_nothing_else(tmp_path):
+    with sotto.Server(tmp_path, argon2_memory="64MiB", argon2_passes="4", worker_threads="1") as server:
+        a = register(server, password="correct horse")
+        body = {"username": a.username, "password": "correct horse", "deviceName": "d", "platform": "test"}
+        results = []
+        threads = [threading.Thread(target=lambda: results.append(Rest(server).call("POST", "/login", body)[0]))
+                   for _ in range(5)]
+        for t in threads:
+            t.start()
+        sotto.wait_for(lambda: results, 30, "the first to sign in")
+        for _ in range(5):
+            a.api.ok("GET", "/conversations")
+        assert len(results) < len(threads)  # most still wait, and nobody for them
+        for t in threads:
+            t.join()
+        assert results == [200] * len(threads)
+
+
 def test_a_slow_reader_lags_and_catches_up(tmp_path):
     with sotto.Server(tmp_path, window_bytes="64KiB", window_events="50", lag_timeout="60s") as server:
         a, b = register(server), register(server)
