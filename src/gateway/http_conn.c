@@ -5,6 +5,11 @@
  * as one of: an operation's call, an upgrade to WebSocket, an event stream, a
  * long-poll, a page of the server's (health, metrics, web app), or an error.
  *
+ * BODIES come from anybody, before it is known who asks. Those that have arrived
+ * in part and are not small are counted for all connections together; past
+ * GATEWAY_BODIES_MAX the next one is refused. What a request has brought is
+ * given back as soon as the request has begun.
+ *
  * Errors are JSON of the same form everywhere. Answers of the API are never to
  * be cached and never to be sniffed. No CORS headers: another origin has no
  * business here unless a proxy in front says so.
@@ -15,10 +20,11 @@
 #include <stdlib.h>
 #include <strings.h>
 
-enum { PAGE_MAX = 8 * 1024 * 1024 };
+enum { PAGE_MAX = 8 * 1024 * 1024, BUSY_RETRY_MS = 1000 };
 
 struct http_state {
     struct http_parser *parser;
+    size_t body_counted; /* of gateway.body_bytes */
     bool keep_alive; /* of the request being served */
     bool head;       /* answer without the body */
     bool serving;
@@ -31,9 +37,23 @@ void http_state_create(struct conn *c)
     SOTTO_ASSERT(c->http->parser != NULL);
 }
 
+/* False: all bodies together take too much. */
+static bool body_count(struct conn *c, size_t size)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    if (size <= GATEWAY_BODY_SMALL) size = 0;
+    if (size == c->http->body_counted) return true;
+    size_t more = size - c->http->body_counted; /* or less, modulo 2^64 */
+    size_t sum = atomic_fetch_add_explicit(&g->body_bytes, more, memory_order_relaxed) + more;
+    bool grown = size > c->http->body_counted;
+    c->http->body_counted = size;
+    return !grown || sum <= GATEWAY_BODIES_MAX;
+}
+
 void http_state_destroy(struct conn *c)
 {
     if (c->http == NULL) return;
+    (void)body_count(c, 0);
     http_parser_destroy(&c->http->parser);
     free(c->http);
     c->http = NULL;
@@ -88,6 +108,7 @@ static void problem_answer(struct conn *c, enum problem p, unsigned status, cons
     for (size_t i = 0; i < sizeof(http_problems) / sizeof(http_problems[0]); i++)
         if (status == http_problems[i].status && why == NULL) why = http_problems[i].why;
     if (why != NULL) buffer_append_str(&cs->call.why, why);
+    if (p == PROBLEM_BUSY) cs->call.retry_after_ms = BUSY_RETRY_MS;
     struct json_writer w = cs->call.answer;
     json_begin_object(&w);
     problem_write(&w, p, (struct slice){0}, &cs->call);
@@ -95,6 +116,7 @@ static void problem_answer(struct conn *c, enum problem p, unsigned status, cons
     counter_add(cs->call.gateway->metrics.problems, 1);
     http_answer(c, &(struct http_answer){.status = status != 0 ? status : problem_status(p),
                                          .content_type = "application/json", .allow = allow,
+                                         .retry_after_ms = cs->call.retry_after_ms,
                                          .body = buffer_slice(&cs->call.answer_bytes)});
     call_destroy(cs);
 }
@@ -283,6 +305,12 @@ size_t http_consume(struct conn *c, uint8_t *data, size_t len)
             c->flags |= CONN_IN_REQUEST;
             conn_arm(c, gateway_limits(conn_loop(c)->gateway)->request_timeout_ms);
         }
+        if (!body_count(c, http_parser_body_size(c->http->parser))) {
+            c->http->keep_alive = false;
+            c->http->head = false;
+            http_problem(c, PROBLEM_BUSY, 0, NULL);
+            conn_close(c, 0);
+        }
         return len;
     case HTTP_HEAD:
         buffer_append_str(stream_output(c->stream), "HTTP/1.1 100 Continue\r\n\r\n");
@@ -290,6 +318,10 @@ size_t http_consume(struct conn *c, uint8_t *data, size_t len)
         return used;
     case HTTP_COMPLETE:
         request(c, m);
+        if (c->kind == CONN_HTTP && c->http != NULL) {
+            http_parser_drop_body(c->http->parser);
+            (void)body_count(c, 0);
+        }
         return used;
     default:
         c->http->keep_alive = false;

@@ -193,6 +193,18 @@ bool http_parser_idle(const struct http_parser *p)
     return p->state == STATE_IDLE || p->state == STATE_COMPLETE || p->state == STATE_LAST;
 }
 
+size_t http_parser_body_size(const struct http_parser *p)
+{
+    return p->body.size;
+}
+
+void http_parser_drop_body(struct http_parser *p)
+{
+    if (!http_parser_idle(p)) return;
+    buffer_deinit(&p->body);
+    p->message.body = slice_of(NULL, 0);
+}
+
 /* --- Checks of a complete head --- */
 
 static bool is_token(struct slice s)

@@ -57,6 +57,10 @@ SOTTO_CHECKED enum http_result http_parser_feed(struct http_parser *p, struct sl
                                                 unsigned *status_out);
 /* True between messages: the parser holds nothing and may be freed. */
 bool http_parser_idle(const struct http_parser *p);
+/* Memory that the body takes, of the message under way or the one handed out. */
+size_t http_parser_body_size(const struct http_parser *p);
+/* Gives that of a message that was handed out back; its body is gone. */
+void http_parser_drop_body(struct http_parser *p);
 
 /* Value of the first header of that name (compared without case), or an empty
  * slice with data NULL. */

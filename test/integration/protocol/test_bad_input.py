@@ -222,6 +222,43 @@ def test_who_has_not_said_hello_gets_little_memory(server):
         assert s.wait_closed() == 1008
 
 
+def test_bodies_of_anybody_together_are_bounded(server):
+    head = b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\nContent-Length: 1000000\r\n\r\n"
+    body, sockets = b"x" * 1000000, []
+
+    def answer(s):
+        return status_of(s.recv(4096))
+
+    try:
+        for _ in range(80):  # answered, the connection stays: nothing of it is kept
+            sockets.append(server.open())
+            sockets[-1].sendall(head + body)
+            assert answer(sockets[-1]) == 400
+        for s in sockets:  # the last byte is missing
+            try:
+                s.sendall(head + body[1:])
+            except (BrokenPipeError, ConnectionResetError):
+                pass
+        assert Rest(server).ok("GET", "/server")
+        refused = 0
+        for s in sockets:
+            s.settimeout(0.01)
+            try:
+                refused += answer(s) == 503
+            except (TimeoutError, ConnectionResetError):
+                pass
+        assert 10 <= refused <= 30
+    finally:
+        for s in sockets:
+            s.close()
+
+    def served():
+        with server.open() as s:
+            s.sendall(head + body)
+            return answer(s) == 400
+    sotto.wait_for(served, what="room again")
+
+
 def test_good_but_odd_frames(server):
     d = register(server)
     with d.connect() as s:
