@@ -120,6 +120,10 @@ void sync_begin(struct conn *c, const struct cursor *cursor)
     c->mode = MODE_SYNC;
     s->snapshot = false;
     c->extra->progress_tick = 0;
+    /* A partial cursor aims at a target from before this session joined; what was
+     * committed in between was published to nobody here, so it counts as missed. */
+    uint64_t committed = engine_position(g->services->engine);
+    if (committed > s->missed) s->missed = committed;
     if (cursor == NULL) snapshot_start(c, NULL);
     else if (!cursor_ours(g, cursor)) snapshot_start(c, "unknown");
     else s->cursor = *cursor;

@@ -111,6 +111,37 @@ def test_a_backlog_in_many_batches_interrupted_anywhere(server):
     assert cuts >= 2, "the backlog came in too few batches to test anything"
 
 
+def test_what_is_said_while_a_backlog_is_interrupted_is_not_lost(server):
+    """A cursor from the middle of a backlog aims at an older end; sync.done must not come before the newer one."""
+    a, b = register(server), register(server)
+    with b.connect() as s:
+        cursor = s.cursor
+    with a.connect() as s:
+        for i in range(600):
+            s.tell("message.send", id=str(i), **message(b, f"w{i}" + "x" * 600))
+        for i in range(600):
+            s.expect("message.sent")
+    chain = Chain()
+    with Socket(server) as s:
+        s.hello(b, cursor)
+        event = s.expect("sync.batch")
+        for e in event["events"]:
+            if e["type"] == "message.new":
+                chain.add(e)
+        assert chain.sequence < 600, "the backlog came in one batch"
+        cursor = event["cursor"]
+    a.send(b, "said while nobody listened")
+    with Socket(server) as s:
+        s.hello(b, cursor)
+        event = s.read()
+        while event["type"] != "sync.done":
+            for e in event.get("events", ()):
+                if e["type"] == "message.new":
+                    chain.add(e)
+            event = s.read()
+    assert chain.sequence == 601
+
+
 def test_live_events_during_a_backlog_come_after_it(server):
     a, b = register(server), register(server)
     with b.connect() as s:
