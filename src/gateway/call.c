@@ -141,6 +141,8 @@ void call_error_details(struct call *c)
     c->details = true;
 }
 
+static bool conn_may_read(const struct conn *c);
+
 static void job_run(struct job *job)
 {
     struct call_state *cs = (struct call_state *)(void *)((uint8_t *)job - offsetof(struct call_state, job));
@@ -151,8 +153,14 @@ static void job_done(struct mail *mail, void *receiver)
 {
     struct call_state *cs =
         (struct call_state *)(void *)((uint8_t *)mail - offsetof(struct call_state, job.mail));
+    struct conn *conn = cs->conn;
+    bool loading = cs->loading;
     (void)receiver;
+    conn_hold(conn); /* the call may end in `done` */
+    if (loading) conn->flags &= (uint16_t)~CONN_LOADING;
     cs->done(&cs->call);
+    if (loading && conn->flags & CONN_BLOCKED && conn_may_read(conn)) conn_unblock(conn);
+    conn_release(conn);
 }
 
 static bool call_work_on(struct call *c, struct workers *workers, void (*work)(struct call *c),
@@ -167,9 +175,18 @@ static bool call_work_on(struct call *c, struct workers *workers, void (*work)(s
     return workers_submit(workers, &cs->job);
 }
 
+/* What comes behind this request on a socket waits for it: it would find in the
+ * caches what this one goes to load, and overtake it. */
 bool call_work(struct call *c, void (*work)(struct call *c), void (*done)(struct call *c))
 {
-    return call_work_on(c, c->services->workers, work, done);
+    struct call_state *cs = (struct call_state *)c;
+    if (!call_work_on(c, c->services->workers, work, done)) return false;
+    cs->loading = !cs->over_http && cs->conn->kind == CONN_SOCKET && cs->conn->session.user != NULL;
+    if (cs->loading) {
+        cs->conn->flags |= CONN_LOADING;
+        conn_block(cs->conn);
+    }
+    return true;
 }
 
 static void submission_answered(struct mail *mail, void *receiver)

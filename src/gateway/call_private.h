@@ -16,6 +16,7 @@ struct call_state {
     struct slice re;       /* the request's `id`; data NULL: none */
     struct slice token;    /* REST: until it is checked */
     bool over_http;
+    bool loading;          /* CONN_LOADING is ours */
     bool needs_token;      /* REST: the user is not known yet */
     uint64_t poll_timeout_ms, poll_limit; /* long-poll */
     struct call_state *next_free;

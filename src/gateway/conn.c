@@ -259,6 +259,7 @@ void conn_block(struct conn *c)
 
 void conn_unblock(struct conn *c)
 {
+    if (c->flags & CONN_LOADING) return;
     c->flags &= (uint16_t)~CONN_BLOCKED;
     if (c->flags & CONN_CONSUMING || !conn_alive(c)) {
         if (conn_alive(c) && c->flags & CONN_READ_PAUSED) {

@@ -42,6 +42,7 @@ enum conn_flag {
     CONN_ABSENT = 64,     /* silent for so long that it does not count as online */
     CONN_DIRTY = 128,     /* in the loop's list of connections with queued bytes */
     CONN_READ_PAUSED = 256,
+    CONN_LOADING = 512,   /* blocked until a request comes back from a worker, so that requests keep their order */
 };
 
 enum { /* close codes of our own; docs/protocol.md says what a client does */
