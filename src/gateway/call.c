@@ -141,7 +141,20 @@ void call_error_details(struct call *c)
     c->details = true;
 }
 
-static bool conn_may_read(const struct conn *c);
+/* Enough has been answered, and read by the client, to ask for more. */
+static bool conn_may_read(const struct conn *c)
+{
+    return conn_alive(c) && c->holds <= GATEWAY_CALLS_PER_CONN_MAX / 2 && !conn_queue_full(c);
+}
+
+/* After a request of a socket, which the caller still holds: ends the connection
+ * that waited for it, or goes on with what waited behind it. */
+static void conn_resume(struct conn *c)
+{
+    bool closing = c->extra != NULL && c->extra->close_code != 0;
+    if (closing && conn_calls(c) <= 1) conn_close(c, c->extra->close_code);
+    else if (!closing && c->flags & CONN_BLOCKED && conn_may_read(c)) conn_unblock(c);
+}
 
 static void job_run(struct job *job)
 {
@@ -154,12 +167,15 @@ static void job_done(struct mail *mail, void *receiver)
     struct call_state *cs =
         (struct call_state *)(void *)((uint8_t *)mail - offsetof(struct call_state, job.mail));
     struct conn *conn = cs->conn;
-    bool loading = cs->loading;
     (void)receiver;
+    if (!cs->loading) {
+        cs->done(&cs->call);
+        return;
+    }
     conn_hold(conn); /* the call may end in `done` */
-    if (loading) conn->flags &= (uint16_t)~CONN_LOADING;
+    conn->flags &= (uint16_t)~CONN_LOADING;
     cs->done(&cs->call);
-    if (loading && conn->flags & CONN_BLOCKED && conn_may_read(conn)) conn_unblock(conn);
+    conn_resume(conn);
     conn_release(conn);
 }
 
@@ -360,12 +376,6 @@ static void finish_http(struct call_state *cs, enum problem p)
     buffer_deinit(&body);
 }
 
-/* Enough has been answered, and read by the client, to ask for more. */
-static bool conn_may_read(const struct conn *c)
-{
-    return conn_alive(c) && c->holds <= GATEWAY_CALLS_PER_CONN_MAX / 2 && !conn_queue_full(c);
-}
-
 void call_finish(struct call *c, enum problem p)
 {
     struct call_state *cs = (struct call_state *)c;
@@ -387,10 +397,8 @@ void call_finish(struct call *c, enum problem p)
     }
     conn_hold(conn); /* the call's own hold goes with it */
     call_destroy(cs);
-    bool closing = conn->extra != NULL && conn->extra->close_code != 0;
     if (over_http) http_done(conn);
-    else if (closing && conn_calls(conn) <= 1) conn_close(conn, conn->extra->close_code);
-    else if (!closing && conn->flags & CONN_BLOCKED && conn_may_read(conn)) conn_unblock(conn);
+    else conn_resume(conn);
     conn_release(conn);
 }
 
