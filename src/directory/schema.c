@@ -155,12 +155,13 @@ static enum sotto_err step(struct sql *sql, const struct migration *list, size_t
  * an up-to-date directory never waits for who is writing to it. */
 static bool is_current(struct sql *sql, size_t count)
 {
+    if (sql->fresh) return false;
     struct sql_tx *tx = sql_begin(sql, SQL_READ);
     struct sql_stmt *q = sql_prepare(tx, "SELECT version FROM schema_version");
     bool current = sql_step(q) && sql_u64(q, 0) == count;
     if (!sql_failed(tx)) sql_run(q);
     enum sotto_err err = sql_end(tx, true);
-    return err == SOTTO_OK && current; /* a new database has no such table */
+    return err == SOTTO_OK && current;
 }
 
 enum sotto_err schema_migrate(struct sql *sql, const struct migration *list, size_t count, struct buffer *why_out)

@@ -36,6 +36,7 @@ enum sql_use { SQL_READ, SQL_WRITE };
 /* What the drivers extend: each is the first member of theirs. */
 struct sql {
     const struct sql_driver *driver;
+    bool fresh; /* opening found an empty database: there are no tables yet */
 };
 struct sql_tx {
     const struct sql_driver *driver;

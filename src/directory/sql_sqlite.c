@@ -364,6 +364,7 @@ static enum sotto_err recognise(struct sqlite_conn *c, struct buffer *why)
             say(why, c->owner->file, SOTTO_ERR_INVALID, "it belongs to another program");
             return SOTTO_ERR_INVALID;
         }
+        c->owner->base.fresh = true;
         char text[64];
         snprintf(text, sizeof text, "PRAGMA application_id = %d", (int)APPLICATION_ID);
         sqlite_exec(&c->base, text);

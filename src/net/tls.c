@@ -15,7 +15,7 @@
  * An end of file without close_notify counts as an end: the protocols above
  * carry their own lengths.
  *
- * Rejected for now: dropping the SSL object after the handshake and keeping
+ * Rejected: dropping the SSL object after the handshake and keeping
  * only the keys (about 135 bytes per connection), since it means an own record
  * layer with key updates and alerts; kernel TLS, which needs a module.
  */
