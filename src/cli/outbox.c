@@ -54,15 +54,7 @@ static void write_body(const struct client_queued *q, struct buffer *body)
 {
     struct json_writer w = json_writer_of(body);
     json_begin_object(&w);
-    if (id_is_zero(q->to))
-        json_put_id(&w, "conversationId", q->conversation);
-    else
-        json_put_id(&w, "to", q->to);
-    json_put_string(&w, "clientMsgId", q->client_msg_id);
-    json_put_string(&w, "messageType", q->type);
-    json_put_base64(&w, "payload", q->payload);
-    if (q->ttl_s) json_put_u64(&w, "ttl", q->ttl_s);
-    if (q->urgent) json_put_bool(&w, "urgent", true);
+    client_queued_write(q, &w);
     json_end_object(&w);
 }
 

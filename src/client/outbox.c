@@ -80,6 +80,19 @@ static bool blocked(const struct client *c, const struct queued *e)
     return false;
 }
 
+void client_queued_write(const struct client_queued *q, struct json_writer *w)
+{
+    if (id_is_zero(q->to))
+        json_put_id(w, "conversationId", q->conversation);
+    else
+        json_put_id(w, "to", q->to);
+    json_put_string(w, "clientMsgId", q->client_msg_id);
+    json_put_string(w, "messageType", q->type);
+    json_put_base64(w, "payload", q->payload);
+    if (q->ttl_s) json_put_u64(w, "ttl", q->ttl_s);
+    if (q->urgent) json_put_bool(w, "urgent", true);
+}
+
 static enum sotto_err send_one(struct client *c, struct queued *e)
 {
     const struct client_queued *q = &e->item;
@@ -92,15 +105,7 @@ static enum sotto_err send_one(struct client *c, struct queued *e)
     json_begin_object(&w);
     json_put_cstr(&w, "type", "message.send");
     json_put_string(&w, "id", q->client_msg_id);
-    if (id_is_zero(q->to))
-        json_put_id(&w, "conversationId", q->conversation);
-    else
-        json_put_id(&w, "to", q->to);
-    json_put_string(&w, "clientMsgId", q->client_msg_id);
-    json_put_string(&w, "messageType", q->type);
-    json_put_base64(&w, "payload", q->payload);
-    if (q->ttl_s) json_put_u64(&w, "ttl", q->ttl_s);
-    if (q->urgent) json_put_bool(&w, "urgent", true);
+    client_queued_write(q, &w);
     json_end_object(&w);
     if (!frame_end(c, n, &b)) return SOTTO_ERR_FULL;
     e->under_way = true;

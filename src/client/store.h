@@ -32,6 +32,9 @@ struct client_queued {
     uint64_t ttl_s;
     bool urgent;
 };
+/* The members of message.send, into an object that the caller has begun. */
+struct json_writer;
+void client_queued_write(const struct client_queued *q, struct json_writer *w);
 
 struct client_store {
     enum sotto_err (*begin)(void *ctx);
