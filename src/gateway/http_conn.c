@@ -50,6 +50,12 @@ static bool body_count(struct conn *c, size_t size)
     return !grown || sum <= GATEWAY_BODIES_MAX;
 }
 
+static void body_drop(struct conn *c)
+{
+    http_parser_drop_body(c->http->parser);
+    (void)body_count(c, 0);
+}
+
 void http_state_destroy(struct conn *c)
 {
     if (c->http == NULL) return;
@@ -309,6 +315,7 @@ size_t http_consume(struct conn *c, uint8_t *data, size_t len)
             c->http->keep_alive = false;
             c->http->head = false;
             http_problem(c, PROBLEM_BUSY, 0, NULL);
+            body_drop(c); /* before the next reads on: it must not be refused for this one's sake */
             conn_close(c, 0);
         }
         return len;
@@ -318,10 +325,7 @@ size_t http_consume(struct conn *c, uint8_t *data, size_t len)
         return used;
     case HTTP_COMPLETE:
         request(c, m);
-        if (c->kind == CONN_HTTP && c->http != NULL) {
-            http_parser_drop_body(c->http->parser);
-            (void)body_count(c, 0);
-        }
+        if (c->kind == CONN_HTTP && c->http != NULL) body_drop(c);
         return used;
     default:
         c->http->keep_alive = false;

@@ -200,7 +200,6 @@ size_t http_parser_body_size(const struct http_parser *p)
 
 void http_parser_drop_body(struct http_parser *p)
 {
-    if (!http_parser_idle(p)) return;
     buffer_deinit(&p->body);
     p->message.body = slice_of(NULL, 0);
 }

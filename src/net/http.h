@@ -59,7 +59,7 @@ SOTTO_CHECKED enum http_result http_parser_feed(struct http_parser *p, struct sl
 bool http_parser_idle(const struct http_parser *p);
 /* Memory that the body takes, of the message under way or the one handed out. */
 size_t http_parser_body_size(const struct http_parser *p);
-/* Gives that of a message that was handed out back; its body is gone. */
+/* Gives it back: the body handed out is gone; of one under way, what came. */
 void http_parser_drop_body(struct http_parser *p);
 
 /* Value of the first header of that name (compared without case), or an empty
