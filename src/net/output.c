@@ -44,6 +44,7 @@ void output_give_back(struct loop *loop, struct output *out)
     out->address = NULL;
     out->stream = NULL;
     out->sent = 0;
+    out->unit = 0;
     struct output_pool *pool = loop_output_pool(loop);
     if (pool->count == OUTPUT_POOL_MAX) {
         output_destroy(out);

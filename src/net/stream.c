@@ -21,6 +21,13 @@
  * bytes from the peer unread, would make the kernel send a reset that can eat
  * the last answer on its way.
  *
+ * CUTTING a reader that is too slow: stream_cut drops the queue and leaves the
+ * rest of the unit (a frame) that the kernel has in part, so that what the owner
+ * says last still reaches a peer that reads on. Where units begin is told by the
+ * bytes: from a mark (`unit` in the queue) that is known to be such a place, the
+ * owner measures one after the other. The mark moves along only when the queue is
+ * compacted or cut, so nobody pays for it who is not slow.
+ *
  * Under TLS the same functions move ciphertext, and tls.c stands between them
  * and the owner.
  */
@@ -217,6 +224,7 @@ static void release_output(struct stream *s, struct output **queue)
     struct output *out = *queue;
     if (out == NULL) return;
     out->sent = 0;
+    out->unit = 0;
     if (timer_running(&out->timer.timer)) {
         buffer_clear(&out->bytes);
         return;
@@ -246,6 +254,28 @@ static void all_sent(struct stream *s)
     if (s->flags & STREAM_PEER_DONE) stream_end(s, get_why(s));
 }
 
+/* Moves the mark to the first unit that has not begun to go out. */
+static void unit_advance(struct stream *s, struct output *out)
+{
+    if (s->owner->unit == NULL) return;
+    while (out->unit < out->sent) {
+        size_t left = out->bytes.len - out->unit;
+        size_t len = s->owner->unit(s, s->ctx, slice_of(out->bytes.data + out->unit, left));
+        SOTTO_ASSERT(len > 0 && len <= left);
+        out->unit += len;
+    }
+}
+
+/* Forgets what was sent. Moving costs at most as much as that was. */
+static void compact(struct stream *s, struct output *out)
+{
+    if (out->sent == 0 || out->sent < output_left(out)) return;
+    if (out == s->out) unit_advance(s, out);
+    buffer_consume(&out->bytes, out->sent);
+    out->unit = out->unit > out->sent ? out->unit - out->sent : 0;
+    out->sent = 0;
+}
+
 /* One send of the whole queue. True when the kernel took all of it. */
 static bool send_queue(struct stream *s, struct output *out)
 {
@@ -261,11 +291,7 @@ static bool send_queue(struct stream *s, struct output *out)
     if (n > 0) out->sent += (size_t)n;
     if (n == (ssize_t)left) return true;
     s->flags |= STREAM_BLOCKED | STREAM_OVER_LOW;
-    /* Moving costs at most as much as was sent. */
-    if (out->sent >= output_left(out)) {
-        buffer_consume(&out->bytes, out->sent);
-        out->sent = 0;
-    }
+    compact(s, out);
     return false;
 }
 
@@ -279,7 +305,7 @@ static void flush(struct stream *s)
     if ((s->flags & STREAM_SHUT) && s->out != NULL) {
         /* Appended after the end: nobody can receive it. */
         buffer_clear(&s->out->bytes);
-        s->out->sent = 0;
+        s->out->sent = s->out->unit = 0;
     }
     if (stream_queued(s) >= STREAM_LOW_MARK) s->flags |= STREAM_OVER_LOW;
     for (;;) {
@@ -289,6 +315,7 @@ static void flush(struct stream *s)
                 tls_encrypt(s);
                 if (s->flags & STREAM_DEAD) return;
                 if (output_left(s->out) == 0) release_output(s, &s->out);
+                else compact(s, s->out);
             }
             queue = tls_cipher(s->tls);
         }
@@ -369,6 +396,25 @@ void stream_close(struct stream *s, uint64_t linger_ms)
     stream_timer_start(s, linger_ms < LINGER_MS_MAX ? linger_ms : LINGER_MS_MAX);
     stream_pause(s, false); /* to see the peer's end */
     loop_defer(s->loop, &s->deferred);
+}
+
+void stream_cut(struct stream *s)
+{
+    struct output *out = s->out;
+    if (out == NULL || out->bytes.overflow || s->owner->unit == NULL) return;
+    unit_advance(s, out);
+    struct buffer rest;
+    buffer_init(&rest, out->bytes.max);
+    buffer_append(&rest, out->bytes.data + out->sent, out->unit - out->sent);
+    buffer_deinit(&out->bytes);
+    out->bytes = rest;
+    out->sent = 0;
+    out->unit = rest.len;
+}
+
+void stream_units_begin(struct stream *s)
+{
+    if (s->out != NULL) s->out->unit = s->out->bytes.len;
 }
 
 void stream_abort(struct stream *s)

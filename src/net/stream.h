@@ -37,6 +37,10 @@ struct stream_owner {
     /* Last callback; the stream is freed after it. Called once, never from
      * inside a stream_* call: always from the loop. */
     void (*closed)(struct stream *s, void *ctx, enum stream_end why);
+    /* Length of the first unit (a frame, an event) of what the owner has queued;
+     * `queued` begins where one begins and is not empty. Up to all of it. NULL:
+     * stream_cut leaves the queue alone. */
+    size_t (*unit)(struct stream *s, void *ctx, struct slice queued);
 };
 
 struct listener;
@@ -89,6 +93,13 @@ void stream_pause(struct stream *s, bool paused);
 /* Closes once the output is written and the peer has closed too, or after
  * linger_ms at the latest (a minute at most). What still arrives is dropped. */
 void stream_close(struct stream *s, uint64_t linger_ms);
+/* Drops what is queued and gives its memory back, but for the rest of a unit
+ * that has begun to go out (and, under TLS, what is encrypted already). What is
+ * appended next follows that. */
+void stream_cut(struct stream *s);
+/* What was queued up to here goes out whole; units begin here. To be called
+ * when the owner changes what it speaks. */
+void stream_units_begin(struct stream *s);
 /* Closes now; what is queued is dropped. */
 void stream_abort(struct stream *s);
 void stream_set_owner(struct stream *s, const struct stream_owner *owner, void *ctx);

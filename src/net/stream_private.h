@@ -43,6 +43,7 @@ enum {
 struct output {
     struct buffer bytes;
     size_t sent; /* of bytes, already taken by the kernel or by TLS */
+    size_t unit; /* of bytes: here a unit of the owner's begins; see stream_cut */
     struct stream *stream;
     struct loop_timer timer;
     struct addrinfo *addresses; /* connecting: all that the name gave, owned */

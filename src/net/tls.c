@@ -28,8 +28,8 @@
 #include <unistd.h>
 
 enum {
-    TLS_CIPHER_AHEAD_MAX = 256 * 1024, /* ciphertext made before the kernel takes some */
-    TLS_WRITE_MAX = 64 * 1024,         /* plaintext per call */
+    TLS_CIPHER_AHEAD_MAX = 64 * 1024, /* ciphertext made before the kernel takes some: it cannot be dropped */
+    TLS_WRITE_MAX = 16 * 1024,        /* plaintext per call: one record */
 };
 
 struct tls {

@@ -359,6 +359,18 @@ void ws_write_frame(struct buffer *out, enum ws_opcode opcode, struct slice payl
     ws_write_raw(out, (uint8_t)(0x80 | opcode), payload, mask);
 }
 
+size_t ws_frame_len(struct slice frames)
+{
+    if (frames.len < 2) return frames.len;
+    uint64_t len = frames.data[1] & 0x7f;
+    size_t bytes = len == 127 ? 8 : len == 126 ? 2 : 0;
+    size_t header = 2 + bytes + (frames.data[1] & 0x80 ? 4 : 0);
+    if (frames.len < header) return frames.len;
+    if (bytes > 0) len = 0;
+    for (size_t i = 0; i < bytes; i++) len = len << 8 | frames.data[2 + i];
+    return len < frames.len - header ? header + (size_t)len : frames.len;
+}
+
 enum { WS_SERVER_HEADER_MAX = WS_HEADER_MAX - 4 };
 
 size_t ws_frame_begin(struct buffer *out)

@@ -59,6 +59,9 @@ SOTTO_CHECKED enum ws_result ws_decode(struct ws_decoder *d, struct ws_deflate *
  * source of masking keys. */
 void ws_write_frame(struct buffer *out, enum ws_opcode opcode, struct slice payload,
                     const struct random_source *mask);
+/* Length of the first frame in a run of whole frames, header and payload; that
+ * of the run if it is shorter. */
+size_t ws_frame_len(struct slice frames);
 /* Server role, in place: reserves the longest header, lets the caller append
  * the payload to `out`, then closes the gap. */
 size_t ws_frame_begin(struct buffer *out);

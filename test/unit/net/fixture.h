@@ -144,7 +144,17 @@ static inline void end_closed(struct stream *s, void *ctx, enum stream_end why)
     e->stream = NULL;
 }
 
-static const struct stream_owner end_owner = {end_opened, end_received, end_drained, end_closed};
+/* A line, or what is left. */
+static inline size_t end_unit(struct stream *s, void *ctx, struct slice queued)
+{
+    struct end *e = ctx;
+    assert_ptr_equal(s, e->stream);
+    assert_true(queued.len > 0);
+    const uint8_t *end = memchr(queued.data, '\n', queued.len);
+    return end != NULL ? (size_t)(end - queued.data) + 1 : queued.len;
+}
+
+static const struct stream_owner end_owner = {end_opened, end_received, end_drained, end_closed, end_unit};
 
 static inline bool on_accept(void *ctx, struct stream *s, const struct sockaddr_storage *peer,
                       const struct stream_owner **owner_out, void **owner_ctx_out)

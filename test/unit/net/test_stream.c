@@ -216,6 +216,78 @@ static void stream__queue__past_its_cap_ends_the_stream(void **state)
     net_destroy(n);
 }
 
+/* Lines of another length each, so many that the kernel cannot have them all. */
+static void queue_lines(struct stream *s, unsigned *next, size_t bytes)
+{
+    for (size_t sum = 0; sum < bytes;) {
+        char line[1024];
+        unsigned number = (*next)++;
+        int len = snprintf(line, sizeof(line), "%u %*s\n", number, (int)(number * 37 % 900), "x");
+        sum += (size_t)len;
+        stream_write(s, slice_of(line, (size_t)len));
+    }
+}
+
+static void check_cut(bool tls)
+{
+    struct net *n = net_create(tls);
+    unsigned next = 0;
+    open_both(n);
+    stream_pause(n->client.stream, true);
+    /* Blocked twice, and compacted on the way. */
+    queue_lines(n->server.stream, &next, 20 << 20);
+    for (int turn = 0; turn < 20; turn++) loop_turn(n->loop, 1);
+    stream_pause(n->client.stream, false);
+    size_t before = stream_queued(n->server.stream);
+    TURN_UNTIL(n, stream_queued(n->server.stream) < before / 4);
+    stream_pause(n->client.stream, true);
+    queue_lines(n->server.stream, &next, 18 << 20);
+    for (int turn = 0; turn < 20; turn++) loop_turn(n->loop, 1);
+    assert_true(stream_queued(n->server.stream) > 1 << 20);
+    stream_cut(n->server.stream);
+    assert_true(stream_queued(n->server.stream) < (tls ? 100 * 1024 : 1024));
+    stream_cut(n->server.stream); /* again: nothing more to drop */
+    stream_write(n->server.stream, SLICE_LIT("cut\n"));
+    stream_close(n->server.stream, 5000);
+    stream_pause(n->client.stream, false);
+    TURN_UNTIL(n, n->client.closed && n->server.closed);
+    assert_int_equal(n->client.why, STREAM_END_EOF);
+    /* Whole lines in order, fewer than were queued, then the last word. */
+    buffer_append_byte(&n->client.received, 0);
+    const char *at = (const char *)n->client.received.data;
+    unsigned lines = 0;
+    for (char line[1024]; strcmp(at, "cut\n") != 0; lines++) {
+        int len = snprintf(line, sizeof(line), "%u %*s\n", lines, (int)(lines * 37 % 900), "x");
+        assert_memory_equal(at, line, (size_t)len);
+        at += len;
+    }
+    assert_true(lines > 0 && lines < next);
+    net_destroy(n);
+}
+static void stream__cut__leaves_whole_units_plain(void **state) { (void)state; check_cut(false); }
+static void stream__cut__leaves_whole_units_tls(void **state) { (void)state; check_cut(true); }
+
+static void stream__cut__of_what_has_not_begun_drops_all(void **state)
+{
+    (void)state;
+    struct net *n = net_create(false);
+    open_both(n);
+    stream_write(n->server.stream, SLICE_LIT("one\ntwo\n"));
+    stream_cut(n->server.stream);
+    assert_int_equal(stream_queued(n->server.stream), 0);
+    /* What was said in another language goes out whole. */
+    stream_write(n->server.stream, SLICE_LIT("head\nhead\n"));
+    stream_units_begin(n->server.stream);
+    stream_write(n->server.stream, SLICE_LIT("three\n"));
+    stream_cut(n->server.stream);
+    stream_write(n->server.stream, SLICE_LIT("four\n"));
+    stream_close(n->server.stream, 5000);
+    TURN_UNTIL(n, n->client.closed && n->server.closed);
+    assert_int_equal(n->client.received.len, 15);
+    assert_memory_equal(n->client.received.data, "head\nhead\nfour\n", 15);
+    net_destroy(n);
+}
+
 static void stream__idle__costs_96_bytes_of_heap(void **state)
 {
     (void)state;
@@ -414,6 +486,9 @@ int main(void)
         cmocka_unit_test(stream__reset__while_paused_is_an_error),
         cmocka_unit_test(stream__close__gives_up_on_a_peer_that_never_reads),
         cmocka_unit_test(stream__queue__past_its_cap_ends_the_stream),
+        cmocka_unit_test(stream__cut__leaves_whole_units_plain),
+        cmocka_unit_test(stream__cut__leaves_whole_units_tls),
+        cmocka_unit_test(stream__cut__of_what_has_not_begun_drops_all),
         cmocka_unit_test(stream__idle__costs_96_bytes_of_heap),
         cmocka_unit_test(listener__refusing__closes_the_connection),
         cmocka_unit_test(listener__no_descriptors__pauses_and_recovers),

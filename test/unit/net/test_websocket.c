@@ -453,6 +453,29 @@ static void websocket__frame_begin_end__matches_write_frame(void **state)
     buffer_deinit(&small);
 }
 
+static void websocket__frame_len__is_that_of_the_first(void **state)
+{
+    (void)state;
+    static const size_t payloads[] = {0, 1, 125, 126, 65535, 65536, 100000};
+    uint8_t *zeros = sotto_zalloc(100000);
+    for (size_t i = 0; i < sizeof(payloads) / sizeof(payloads[0]); i++) {
+        for (int masked = 0; masked < 2; masked++) {
+            struct buffer out;
+            buffer_init(&out, 1 << 20);
+            ws_write_frame(&out, WS_TEXT, slice_of(zeros, payloads[i]), masked ? random_system() : NULL);
+            size_t first = out.len;
+            ws_write_frame(&out, WS_PING, SLICE_LIT("next"), NULL);
+            assert_int_equal(ws_frame_len(buffer_slice(&out)), first);
+            for (size_t len = 1; len <= first; len += len < 16 ? 1 : 997) /* cut short: all of it */
+                assert_int_equal(ws_frame_len(slice_of(out.data, len)), len);
+            buffer_deinit(&out);
+        }
+    }
+    free(zeros);
+    uint8_t huge[10] = {0x81, 127, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff, 0xff};
+    assert_int_equal(ws_frame_len(slice_of(huge, sizeof(huge))), sizeof(huge));
+}
+
 static void websocket__write_close__cuts_the_reason(void **state)
 {
     (void)state;
@@ -486,6 +509,7 @@ int main(void)
         cmocka_unit_test(websocket__deflate__bomb_is_too_big),
         cmocka_unit_test(websocket__mask__works_at_any_offset_and_length),
         cmocka_unit_test(websocket__frame_begin_end__matches_write_frame),
+        cmocka_unit_test(websocket__frame_len__is_that_of_the_first),
         cmocka_unit_test(websocket__write_close__cuts_the_reason),
     };
     return cmocka_run_group_tests(tests, start_deflate, end_deflate);
