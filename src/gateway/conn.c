@@ -8,9 +8,16 @@
  * window, is blocked in the same way: who asks and does not read is not heard.
  *
  * ACCOUNTING. `counted` is what the gateway's sum knows of this connection's
- * queue. It is brought up to date when something is queued and when the queue
- * is empty again; the few bytes that one turn queues and sends in between are
- * not worth a counter. Past memory_max_bytes the loop cuts its longest queues.
+ * queue. It is brought up to date when something is queued, when the queue is
+ * empty again and before anybody is cut; the few bytes that one turn queues and
+ * sends in between are not worth a counter. Past memory_max_bytes the loop cuts
+ * its longest queues.
+ *
+ * CUTTING. What a reader has not read is in the store, and it knows its cursor:
+ * its queue is dropped, but for the rest of a frame that has begun to go out, and
+ * the close frame says to resume. For GATEWAY_CUT_LINGER_MS the peer may read up
+ * to there. Those rests are memory, too, and no longer than a frame each: past
+ * their share of the maximum the longest of them go without a word.
  */
 #include "gateway/call_private.h"
 #include "gateway/slab.h"
@@ -83,8 +90,10 @@ static void address_leave(struct gateway *g, struct address_entry *a)
 static void conn_received(struct stream *s, void *ctx, uint8_t *data, size_t len);
 static void conn_drained(struct stream *s, void *ctx);
 static void conn_closed(struct stream *s, void *ctx, enum stream_end why);
+static size_t conn_unit(struct stream *s, void *ctx, struct slice queued);
+static size_t conn_count(struct conn *c, size_t queued);
 static const struct stream_owner conn_owner = {
-    .received = conn_received, .drained = conn_drained, .closed = conn_closed};
+    .received = conn_received, .drained = conn_drained, .closed = conn_closed, .unit = conn_unit};
 
 bool conn_accept(void *ctx, struct stream *s, const struct sockaddr_storage *peer,
                  const struct stream_owner **owner_out, void **owner_ctx_out)
@@ -192,12 +201,10 @@ static void conn_closed(struct stream *s, void *ctx, enum stream_end why)
     struct conn *c = ctx;
     (void)s;
     (void)why;
-    struct gateway *g = conn_loop(c)->gateway;
     c->flags |= CONN_CLOSING;
     conn_arm(c, 0);
     conn_leave(c);
-    atomic_fetch_sub_explicit(&g->queued_bytes, c->counted, memory_order_relaxed);
-    c->counted = 0;
+    (void)conn_count(c, 0);
     conn_hold(c); /* the poll's call may have been the last to hold it */
     c->stream = NULL;
     if (c->kind == CONN_POLL) poll_abandon(c);
@@ -293,20 +300,34 @@ bool conn_queue_full(const struct conn *c)
     return stream_queued(c->stream) >= window;
 }
 
+static size_t conn_unit(struct stream *s, void *ctx, struct slice queued)
+{
+    const struct conn *c = ctx;
+    (void)s;
+    if (c->kind == CONN_SOCKET) return ws_frame_len(queued);
+    return c->kind == CONN_STREAM ? sse_event_len(queued) : queued.len;
+}
+
+/* Tells the sum how much is queued, and returns the sum. */
+static size_t conn_count(struct conn *c, size_t queued)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    uint32_t now = queued > UINT32_MAX ? UINT32_MAX : (uint32_t)queued;
+    size_t more = (size_t)now - c->counted; /* or less, modulo 2^64 */
+    c->counted = now;
+    return atomic_fetch_add_explicit(&g->queued_bytes, more, memory_order_relaxed) + more;
+}
+
 void conn_written(struct conn *c)
 {
     if (c->stream == NULL) return;
     struct gateway_loop *gl = conn_loop(c);
-    struct gateway *g = gl->gateway;
     size_t queued = stream_queued(c->stream);
     stream_flush_later(c->stream);
     /* A frame or two leave with this turn; only a queue is worth counting. */
     if (queued < CONN_COUNTED_MIN && c->counted == 0) return;
-    uint32_t now = queued > UINT32_MAX ? UINT32_MAX : (uint32_t)queued;
-    size_t sum = atomic_fetch_add_explicit(&g->queued_bytes, (size_t)now - c->counted, memory_order_relaxed) +
-                 now - c->counted;
-    c->counted = now;
-    size_t max = gateway_limits(g)->memory_max_bytes;
+    size_t sum = conn_count(c, queued);
+    size_t max = gateway_limits(gl->gateway)->memory_max_bytes;
     if (max != 0 && sum > max) loop_defer(gl->loop, &gl->relieve);
 }
 
@@ -314,9 +335,7 @@ static void conn_drained(struct stream *s, void *ctx)
 {
     struct conn *c = ctx;
     (void)s;
-    struct gateway *g = conn_loop(c)->gateway;
-    atomic_fetch_sub_explicit(&g->queued_bytes, c->counted, memory_order_relaxed);
-    c->counted = 0;
+    (void)conn_count(c, 0);
     c->events = 0;
     if (!conn_alive(c)) return;
     if (c->mode != MODE_NONE) sync_continue(c);
@@ -328,33 +347,51 @@ static void conn_drained(struct stream *s, void *ctx)
     else if (c->kind == CONN_HTTP && !http_serving(c)) conn_unblock(c);
 }
 
-struct longest {
-    struct conn *conn;
-    size_t queued;
+struct relief {
+    struct conn *longest, *leaving; /* of those that are open, and of those that close */
+    size_t longest_queued, leaving_queued, leaving_sum;
 };
-static void longest_look(struct conn *c, void *ctx)
+static void relief_look(struct conn *c, void *ctx)
 {
-    struct longest *l = ctx;
-    if (c->counted == 0 || c->stream == NULL || c->flags & CONN_CLOSING) return;
+    struct relief *r = ctx;
+    if (c->counted == 0 || c->stream == NULL) return;
     size_t queued = stream_queued(c->stream);
-    if (queued > l->queued) *l = (struct longest){c, queued};
+    (void)conn_count(c, queued);
+    bool leaving = c->flags & CONN_CLOSING;
+    size_t *most = leaving ? &r->leaving_queued : &r->longest_queued;
+    if (leaving) r->leaving_sum += queued;
+    if (queued <= *most) return;
+    *most = queued;
+    *(leaving ? &r->leaving : &r->longest) = c;
+}
+
+static void relief_abort(struct conn *c)
+{
+    (void)conn_count(c, 0);
+    conn_abort(c);
 }
 
 void conn_relieve(struct gateway_loop *gl)
 {
     struct gateway *g = gl->gateway;
     size_t max = gateway_limits(g)->memory_max_bytes;
+    size_t leaving_max = max / GATEWAY_LEAVING_SHARE / g->loops_count;
     while (max != 0 && atomic_load_explicit(&g->queued_bytes, memory_order_relaxed) > max) {
-        struct longest l = {0};
-        conn_each(gl, longest_look, &l);
-        if (l.conn == NULL) return;
-        LOG(g->services->log, LOG_WARN, "gateway.memory", LOG_U("queued", l.queued));
-        /* Its queue is what must go, so there is no room to say more than the
-         * code, and the code would wait behind the queue: cut. */
-        gateway_count_close(g, CLOSE_RESUME);
-        atomic_fetch_sub_explicit(&g->queued_bytes, l.conn->counted, memory_order_relaxed);
-        l.conn->counted = 0;
-        conn_abort(l.conn);
+        struct relief r = {0};
+        conn_each(gl, relief_look, &r);
+        if (atomic_load_explicit(&g->queued_bytes, memory_order_relaxed) <= max) return;
+        if (r.leaving_sum > leaving_max) {
+            relief_abort(r.leaving);
+            continue;
+        }
+        if (r.longest == NULL) return;
+        LOG(g->services->log, LOG_WARN, "gateway.memory", LOG_U("queued", r.longest_queued));
+        if (r.longest->kind == CONN_SOCKET || r.longest->kind == CONN_STREAM) {
+            conn_cut(r.longest);
+        } else { /* HTTP has no word for it in the middle of an answer */
+            gateway_count_close(g, CLOSE_RESUME);
+            relief_abort(r.longest);
+        }
     }
 }
 
@@ -407,7 +444,18 @@ void conn_close(struct conn *c, uint16_t code)
     conn_arm(c, 0);
     conn_leave(c);
     bool draining = atomic_load_explicit(&g->draining, memory_order_relaxed);
-    stream_close(c->stream, draining ? GATEWAY_DRAIN_LINGER_MS : GATEWAY_CLOSE_LINGER_MS);
+    stream_close(c->stream, draining               ? GATEWAY_DRAIN_LINGER_MS
+                            : code == CLOSE_RESUME ? GATEWAY_CUT_LINGER_MS
+                                                   : GATEWAY_CLOSE_LINGER_MS);
+}
+
+void conn_cut(struct conn *c)
+{
+    if (!conn_alive(c)) return;
+    uint16_t code = c->extra != NULL ? c->extra->close_code : 0; /* what it was to hear anyway */
+    if (c->extra != NULL) buffer_deinit(&c->extra->stash);
+    stream_cut(c->stream);
+    conn_close(c, code != 0 ? code : CLOSE_RESUME);
 }
 
 size_t conn_calls(const struct conn *c)

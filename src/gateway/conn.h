@@ -162,6 +162,9 @@ void conn_close(struct conn *c, uint16_t code);
 void conn_close_after_calls(struct conn *c, uint16_t code);
 /* Calls in flight, jobs of the connection's own not counted. */
 size_t conn_calls(const struct conn *c);
+/* Closes a connection that does not read: what is queued is dropped but for a
+ * frame that has begun to go out, and CLOSE_RESUME follows it. */
+void conn_cut(struct conn *c);
 /* Cuts without a word. */
 void conn_abort(struct conn *c);
 /* Cuts the slowest connections of the loop while the sum is over the maximum. */
@@ -227,6 +230,8 @@ void sign_in_join(struct conn *c, const struct sign_in *s);
 /* stream_conn.c: server-sent events. poll.c: long-poll. */
 void sse_start(struct conn *c, const struct http_message *request);
 void sse_due(struct conn *c);
+/* Length of the first of a run of events. */
+size_t sse_event_len(struct slice events);
 void poll_start(struct conn *c, const struct http_message *request);
 void poll_due(struct conn *c);
 /* The connection was told to close; it is gone. */

@@ -26,7 +26,9 @@ enum {
     GATEWAY_PEERS_MAX = 16384,         /* direct conversations whose members are remembered */
     GATEWAY_ANSWER_KEEP = 8 * 1024,    /* answer memory that a free call keeps */
     GATEWAY_CLOSE_LINGER_MS = 2000,    /* for the peer to end the connection too */
+    GATEWAY_CUT_LINGER_MS = 5000,      /* the same for a slow reader: it has to read up to the code first */
     GATEWAY_DRAIN_LINGER_MS = 500,
+    GATEWAY_LEAVING_SHARE = 4,         /* of the memory for queues: a part of 1 / this may be of connections that close */
     GATEWAY_TICK_MS = 100,
 };
 

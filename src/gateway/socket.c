@@ -140,6 +140,7 @@ void socket_start(struct conn *c, const struct http_message *request)
     SOTTO_ASSERT(err == SOTTO_OK);
     http_state_destroy(c);
     conn_set_kind(c, CONN_SOCKET);
+    stream_units_begin(c->stream);
     c->ws = decoder;
     if (deflate) c->flags |= CONN_DEFLATE;
     conn_arm(c, gateway_limits(g)->hello_timeout_ms);
@@ -178,7 +179,7 @@ void socket_due(struct conn *c)
     if (stream_queued(c->stream) > 0 && c->mode != MODE_LIVE) c->heard_tick = slab_tick(conn_loop(c));
     uint64_t silent = conn_silent_ms(c);
     if (l->idle_timeout_ms != 0 && silent >= l->idle_timeout_ms) {
-        conn_close(c, CLOSE_RESUME);
+        conn_cut(c);
         return;
     }
     if (c->mode == MODE_LAGGING || c->mode == MODE_SYNC) {

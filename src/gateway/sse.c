@@ -61,6 +61,7 @@ static void sse_done(struct call *c)
     http_state_destroy(conn);
     conn_set_kind(conn, CONN_STREAM);
     sse_head(conn);
+    stream_units_begin(conn->stream);
     sign_in_join(conn, &r->sign_in);
     conn_hold(conn);
     call_destroy(cs);
@@ -91,6 +92,13 @@ struct call_state *events_call(struct conn *c, const struct http_message *reques
     if (p == PROBLEM_NONE) return cs;
     call_finish(call, p);
     return NULL;
+}
+
+size_t sse_event_len(struct slice events)
+{
+    static const char end[] = "\n\n"; /* JSON has none */
+    const uint8_t *found = memmem(events.data, events.len, end, sizeof(end) - 1);
+    return found != NULL ? (size_t)(found - events.data) + sizeof(end) - 1 : events.len;
 }
 
 void sse_start(struct conn *c, const struct http_message *request)

@@ -24,7 +24,7 @@
  *
  * MEMORY. One job per connection, one batch per job, no new job while the
  * socket's queue is over the window. A reader that makes no progress for
- * lag_timeout_ms is closed with 4001 and resumes from its cursor.
+ * lag_timeout_ms is cut with 4001 and resumes from its cursor.
  */
 #include "gateway/sync_job.h"
 
@@ -292,7 +292,7 @@ void sync_lag_due(struct conn *c)
         x->progress_tick = now;
         x->progress_queued = queued;
     } else if (l->lag_timeout_ms != 0 && (uint64_t)(now - x->progress_tick) * GATEWAY_TICK_MS >= l->lag_timeout_ms) {
-        conn_close(c, CLOSE_RESUME);
+        conn_cut(c);
         return;
     }
     sync_continue(c);

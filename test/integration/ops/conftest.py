@@ -1,13 +1,12 @@
 """Fixtures of the operations tests."""
 import os
-import subprocess
 import sys
 
 import pytest
 
 sys.path.insert(0, os.path.join(os.path.dirname(__file__), "..", "support"))
 
-from sotto import Server  # noqa: E402
+from sotto import Server, certificate  # noqa: E402
 
 
 @pytest.fixture
@@ -35,10 +34,6 @@ def server(make_server):
 def certificates(tmp_path):
     """Makes a self-signed certificate: (certificate file, key file)."""
     def make(name):
-        cert, key = tmp_path / f"{name}.pem", tmp_path / f"{name}.key"
-        subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
-                        "-keyout", key, "-out", cert, "-days", "2", "-subj", f"/CN={name}",
-                        "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"], check=True, capture_output=True)
-        return cert, key
+        return certificate(tmp_path, name)
 
     return make

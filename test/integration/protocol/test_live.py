@@ -6,7 +6,7 @@ import time
 import pytest
 
 import sotto
-from described import (Chain, Rest, Socket, anonymous_bytes, b64, history, message, register, seen)
+from described import (Chain, Rest, Socket, Stream, anonymous_bytes, b64, history, message, register, seen)
 
 
 def status(event, who):
@@ -257,6 +257,58 @@ def test_a_reader_that_never_reads_is_cut_and_loses_nothing(tmp_path):
                 if e["type"] == "message.new":
                     chain.add(e)
         assert chain.sequence == 1500
+
+
+def drain(channel):
+    """Takes in all that comes until the server's end, for a look at it later."""
+    while part := channel.socket.recv(1 << 20):
+        channel.buffer += part
+
+
+@pytest.mark.parametrize("kind", ["websocket", "sse"])
+@pytest.mark.parametrize("tls", [False, True])
+@pytest.mark.parametrize("limit", [{"queue_memory": "256KiB", "window_bytes": "256KiB", "lag_timeout": "60s"},
+                                   {"lag_timeout": "500ms", "window_bytes": "64KiB"}])
+def test_who_is_cut_is_told_after_whole_events(tmp_path, kind, tls, limit):
+    if tls:
+        cert, key = sotto.certificate(tmp_path, "server")
+        limit = {**limit, "tls_cert": str(cert), "tls_key": str(key)}
+    with sotto.Server(tmp_path, **limit) as server:
+        a, b = register(server), register(server)
+        s = b.connect() if kind == "websocket" else Stream(b)
+        if kind == "sse":
+            s.sync()
+        begin, sent = anonymous_bytes(server), 0
+        while metric(server, 'sotto_closes_total{code="4001"}') == 0:
+            a.send(b, "x" * 60000)
+            sent += 1
+            assert sent < 2000, "it is never cut"
+        drain(s)
+        chain, code = Chain(), None
+        while code is None:
+            try:
+                event = s.read()
+            except sotto.Closed as closed:
+                code = closed.code
+                break
+            if event["type"] == "close":
+                code = event["code"]
+            for e in event["events"] if event["type"] == "sync.batch" else [event]:
+                if e["type"] == "message.new":
+                    chain.add(e)
+        assert code == 4001 and s.buffer == b""
+        assert 0 < chain.sequence < sent
+        cursor = s.cursor
+        s.close()
+        s = b.connect(cursor)
+        for e in s.backlog:
+            if e["type"] == "message.new":
+                chain.add(e)
+        assert chain.sequence == sent
+        a.send(b, "live again")
+        chain.add(s.expect("message.new"))
+        s.close()
+        assert anonymous_bytes(server) - begin < 96 << 20
 
 
 def test_memory_for_all_connections_is_bounded(tmp_path):

@@ -66,6 +66,15 @@ def wait_for(condition, seconds=ANSWER_SECONDS, what="it"):
         time.sleep(0.02)
 
 
+def certificate(directory, name):
+    """A self-signed certificate: (certificate file, key file)."""
+    cert, key = directory / f"{name}.pem", directory / f"{name}.key"
+    subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:P-256", "-nodes",
+                    "-keyout", key, "-out", cert, "-days", "2", "-subj", f"/CN={name}",
+                    "-addext", "subjectAltName=IP:127.0.0.1,DNS:localhost"], check=True, capture_output=True)
+    return cert, key
+
+
 class Problem(Exception):
     """An error that the server answered."""
 
