@@ -139,6 +139,7 @@ enum sotto_err conversation_decode(struct id id, struct slice row, struct conver
     c.members = sotto_zalloc(count * sizeof(*c.members));
     c.members_count = c.members_size = (size_t)count;
     for (size_t i = 0; i < c.members_count; i++) read_member(&r, &c.members[i]);
+    while (r.at < r.end && *r.at == 0) r.at++;
     if (!reader_done(&r)) {
         conversation_deinit(&c);
         return SOTTO_ERR_CORRUPT;

@@ -57,7 +57,8 @@ struct conversation {
 void conversation_init(struct conversation *c, struct id id);
 void conversation_deinit(struct conversation *c);
 void conversation_encode(const struct conversation *c, struct buffer *out);
-/* c is initialised by the call on success only. SOTTO_ERR_CORRUPT otherwise. */
+/* Zeros behind the state are padding. c is initialised by the call on success only.
+ * SOTTO_ERR_CORRUPT otherwise. */
 SOTTO_CHECKED enum sotto_err conversation_decode(struct id id, struct slice row, struct conversation *c_out);
 /* The member, present or past; NULL if never. */
 struct member *conversation_member(const struct conversation *c, struct id user);

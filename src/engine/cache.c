@@ -30,16 +30,17 @@ static void drop(struct engine *e, struct cached *c)
     free(c);
 }
 
-static enum sotto_err read_state(struct engine *e, struct id id, struct conversation *state_out)
+static enum sotto_err read_state(struct engine *e, struct id id, struct cached *c)
 {
     struct key key = key_conversation(id);
     enum sotto_err err = store_get(e->options.store, STORE_CONVERSATION, key_slice(&key), &e->value);
     if (err == SOTTO_ERR_NOT_FOUND) {
-        conversation_init(state_out, id);
+        conversation_init(&c->state, id);
         return SOTTO_OK;
     }
     if (err != SOTTO_OK) return err;
-    return conversation_decode(id, buffer_slice(&e->value), state_out);
+    c->row_len = e->value.len;
+    return conversation_decode(id, buffer_slice(&e->value), &c->state);
 }
 
 struct cached *cache_load(struct engine *e, struct id conversation, enum sotto_err *err_out)
@@ -53,11 +54,12 @@ struct cached *cache_load(struct engine *e, struct id conversation, enum sotto_e
         }
         return c;
     }
-    struct conversation state;
-    *err_out = read_state(e, conversation, &state);
-    if (*err_out != SOTTO_OK) return NULL;
     c = sotto_zalloc(sizeof(*c));
-    c->state = state;
+    *err_out = read_state(e, conversation, c);
+    if (*err_out != SOTTO_OK) {
+        free(c);
+        return NULL;
+    }
     map_insert(&e->cache, hash, c);
     link_newest(e, c);
     return c;

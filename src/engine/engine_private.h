@@ -15,6 +15,7 @@ enum { ENGINE_QUEUE_BYTES_MAX = 64 * 1024 * 1024 };
 /* A conversation state in memory. */
 struct cached {
     struct conversation state;
+    size_t row_len;                 /* of its row; 0: none yet */
     struct cached *newer, *older;   /* by last use */
     struct cached *next_dirty;
     bool dirty;                     /* changed by the batch in progress */

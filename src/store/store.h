@@ -8,6 +8,11 @@
  *   member        user id | conversation id    -> empty
  *   expiry        expiresMs | conversation id | sequence -> empty
  *
+ * States of conversations are overwritten in place: one that is read may already be
+ * that of the commit under way, before the other rows of that commit can be seen
+ * and before the position is. They are read one by one, not iterated, by anyone
+ * but the thread that commits; and none is shorter than the one it replaces.
+ *
  * One writer commits batches; any thread reads. A commit is atomic and, when
  * it returns SOTTO_OK, survives power loss. Backends: RocksDB
  * (store_rocksdb.h) and, for simulation, memory with injected faults

@@ -135,11 +135,12 @@ static void remove_rows(struct table *t, size_t from, size_t to)
     t->count -= to - from;
 }
 
-static void put_row(struct table *t, struct row *row)
+static void put_row(struct table *t, struct row *row, bool may_shrink)
 {
     size_t at = lower_bound(t, row_key(row));
     refcount_ref(&row->refs);
     if (row_at(t, at, row_key(row))) {
+        SOTTO_ASSERT(may_shrink || row_value(row).len >= row_value(t->rows[at]).len);
         row_unref(t->rows[at]);
         t->rows[at] = row;
         return;
@@ -159,7 +160,7 @@ static void apply(struct store *s, const struct change *c)
     size_t at = lower_bound(t, row_key(c->row));
     switch (c->kind) {
     case CHANGE_PUT:
-        put_row(t, c->row);
+        put_row(t, c->row, c->family != STORE_CONVERSATION);
         break;
     case CHANGE_DELETE:
         if (row_at(t, at, row_key(c->row))) remove_rows(t, at, at + 1);

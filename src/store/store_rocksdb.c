@@ -27,6 +27,20 @@
  * store_compact asks a thread to flush and compact, so that expired payloads
  * leave the disk without holding up the writer.
  *
+ * STATES IN PLACE. A conversation's state is written with every message and every
+ * mark. In the memory table the new one takes the place of the old, where it is no
+ * longer than that: else the versions of a few thousand states fill the table
+ * several times a second, each to be written to a file and merged away. So a state
+ * that is read may be newer than every snapshot, by the commit under way. What it
+ * says is on disk (the log is synced first), but rows that it speaks of may not be
+ * seen yet; see store.h. RocksDB locks out readers while it copies the bytes, but not
+ * while it writes their length (MemTable::Update of 7.8): so a state keeps its length,
+ * or gets longer, which is a new entry of the table.
+ *
+ * BACKGROUND. Flushing and compaction take the processor only when nobody else
+ * wants it: on a small machine they would hold up the threads that people wait
+ * for. If they fall behind, RocksDB holds up the writer, which gives them room.
+ *
  * THREADS. Readers hold `gate` shared for the length of a get or the life of an
  * iterator; only reopening takes it exclusively.
  */
@@ -51,6 +65,12 @@ enum { REOPEN_INTERVAL_MS = 1000 };
 enum { OPEN_ROOM_BYTES = 8 * 1024 * 1024 };
 
 /* ---- Options -------------------------------------------------------------- */
+
+enum {
+    FAMILY_WRITE_BUFFERS = 3,  /* one that is filled and two that wait for the disk */
+    FAMILY_LEVEL0_FILES = 8,   /* merged when so many; a lookup passes by most by their filters */
+    STATE_LOCKS = 64           /* between a state that is overwritten and its readers */
+};
 
 /* Keys begin with the id of a conversation (or user), and what is written next
  * lies beside what was written for it last: the memory table remembers where
@@ -79,13 +99,28 @@ static rocksdb_options_t *make_family_options(const struct store_rocksdb *s, enu
     rocksdb_block_based_options_destroy(t);
     rocksdb_options_set_compression(o, rocksdb_lz4_compression);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
+    rocksdb_options_set_level0_file_num_compaction_trigger(o, FAMILY_LEVEL0_FILES);
+    rocksdb_options_set_max_write_buffer_number(o, FAMILY_WRITE_BUFFERS);
     rocksdb_options_set_write_buffer_size(o, f == STORE_MESSAGE ? s->write_buffer : s->write_buffer / 4);
     if (f == STORE_DEDUPE || f == STORE_CONVERSATION) {
         /* Most lookups are of keys that are not there. */
         rocksdb_options_set_memtable_whole_key_filtering(o, 1);
         rocksdb_options_set_memtable_prefix_bloom_size_ratio(o, 0.1);
     }
-    return f == STORE_META || f == STORE_EXPIRY ? o : with_insert_hints(o);
+    if (f == STORE_CONVERSATION) {
+        rocksdb_options_set_inplace_update_support(o, 1);
+        rocksdb_options_set_inplace_update_num_locks(o, STATE_LOCKS);
+    }
+    return f == STORE_MESSAGE || f == STORE_DEDUPE || f == STORE_MEMBER ? with_insert_hints(o) : o;
+}
+
+static void lower_background_threads(rocksdb_options_t *o)
+{
+    rocksdb_env_t *env = rocksdb_create_default_env();
+    rocksdb_env_lower_thread_pool_cpu_priority(env);
+    rocksdb_env_lower_high_priority_thread_pool_cpu_priority(env);
+    rocksdb_options_set_env(o, env);
+    rocksdb_env_destroy(env);
 }
 
 static rocksdb_options_t *make_database_options(const struct store_rocksdb *s)
@@ -97,6 +132,8 @@ static rocksdb_options_t *make_database_options(const struct store_rocksdb *s)
     rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
     rocksdb_options_set_max_total_wal_size(o, 4 * (uint64_t)s->write_buffer);
     rocksdb_options_set_max_background_jobs(o, 2);
+    rocksdb_options_set_allow_concurrent_memtable_write(o, 0); /* one writer, and states in place */
+    lower_background_threads(o);
     rocksdb_options_set_max_open_files(o, 512);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_keep_log_file_num(o, 4);

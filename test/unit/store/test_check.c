@@ -40,12 +40,14 @@ static void remove_row(struct world *w, enum store_family f, struct key key)
     store_batch_destroy(&b);
 }
 
+/* The old one goes first: a state may not get shorter (store.h). */
 static void put_state(struct world *w)
 {
     struct key key = key_conversation(w->c.id);
     struct buffer row;
     buffer_init(&row, 1 << 16);
     conversation_encode(&w->c, &row);
+    remove_row(w, STORE_CONVERSATION, key);
     put(w, STORE_CONVERSATION, &key, buffer_slice(&row));
     buffer_deinit(&row);
 }
@@ -263,6 +265,7 @@ static void check__state__must_fit_the_messages(void **state)
     w->c.last_position = 99;
     put_state(w);
     expect(w, 1, "beyond that of the last commit");
+    remove_row(w, STORE_CONVERSATION, key);
     put(w, STORE_CONVERSATION, &key, SLICE_LIT("what?"));
     expect(w, 3, "no member"); /* the row, and two member rows */
     remove_row(w, STORE_CONVERSATION, key);

@@ -1,7 +1,9 @@
 /* The embedded store on bad days: killed, torn, damaged, locked, full. */
 #include "unit/store/folder.h"
 
+#include <pthread.h>
 #include <signal.h>
+#include <stdatomic.h>
 #include <sys/resource.h>
 #include <sys/wait.h>
 
@@ -49,8 +51,9 @@ static struct store *child_open(const char *path)
     return s;
 }
 
-/* Writes rows until it is killed, and says on `out` which are synced. A second
- * family gets a row in the same batch: both or none. */
+/* Writes rows until it is killed, and says on `out` which are synced. Other
+ * families get a row in the same batch, one that is overwritten in place among
+ * them: all or none. */
 static void child_write(const char *path, uint64_t from, int out)
 {
     struct store *s = child_open(path);
@@ -63,6 +66,7 @@ static void child_write(const char *path, uint64_t from, int out)
         store_batch_clear(b);
         store_put(b, STORE_MESSAGE, slice_of(key, 8), slice_of(value, n % sizeof(value)));
         store_put(b, STORE_META, SLICE_LIT("last"), slice_of(key, 8));
+        store_put(b, STORE_CONVERSATION, SLICE_LIT("last"), slice_of(key, 8));
         child_check(store_commit(s, b) == SOTTO_OK && write(out, key, 8) == 8);
     }
 }
@@ -93,6 +97,8 @@ static uint64_t check_rows(const char *path)
     buffer_init(&value, 4096);
     uint64_t last = 0, n = 0;
     if (store_get(s, STORE_META, SLICE_LIT("last"), &value) == SOTTO_OK) last = load_be64(value.data);
+    if (store_get(s, STORE_CONVERSATION, SLICE_LIT("last"), &value) == SOTTO_OK)
+        assert_int_equal(load_be64(value.data), last);
     struct store_iter *it = store_iter_create(s, STORE_MESSAGE);
     for (store_iter_seek(it, slice_of("", 0)); store_iter_valid(it); store_iter_next(it)) {
         struct slice row = store_iter_value(it);
@@ -334,6 +340,60 @@ static void store_rocksdb__failing_writes__are_outlived(void **state)
     store_close(&s);
 }
 
+/* ---- States in place ---------------------------------------------------------- */
+
+struct state_reader {
+    struct store *store;
+    atomic_bool done;
+    unsigned reads;
+};
+
+/* The first byte is the length, the others are all alike. */
+static void *read_states(void *arg)
+{
+    struct state_reader *r = arg;
+    struct buffer value;
+    buffer_init(&value, 4096);
+    while (!atomic_load(&r->done) || r->reads == 0) {
+        enum sotto_err err = store_get(r->store, STORE_CONVERSATION, SLICE_LIT("state"), &value);
+        if (err == SOTTO_ERR_NOT_FOUND) continue;
+        child_check(err == SOTTO_OK && value.len == value.data[0]);
+        for (size_t i = 2; i < value.len; i++) child_check(value.data[i] == value.data[1]);
+        r->reads++;
+    }
+    buffer_deinit(&value);
+    return NULL;
+}
+
+static void store_rocksdb__states__are_read_whole_while_they_change(void **state)
+{
+    const struct folder *f = *state;
+    struct store *s = must_open(f->store);
+    struct state_reader reader = {.store = s};
+    pthread_t thread;
+    uint8_t value[128];
+    struct store_batch *b = store_batch_create(s);
+    assert_int_equal(pthread_create(&thread, NULL, read_states, &reader), 0);
+    for (unsigned n = 0; n < 2560; n++) {
+        memset(value, (int)n, sizeof(value));
+        value[0] = (uint8_t)(40 + n / 64); /* never shorter, see store.h */
+        store_batch_clear(b);
+        store_put(b, STORE_CONVERSATION, SLICE_LIT("state"), slice_of(value, value[0]));
+        assert_int_equal(store_commit(s, b), SOTTO_OK);
+    }
+    atomic_store(&reader.done, true);
+    assert_int_equal(pthread_join(thread, NULL), 0);
+    store_batch_destroy(&b);
+    store_close(&s);
+    s = must_open(f->store);
+    struct buffer again;
+    buffer_init(&again, 4096);
+    assert_int_equal(store_get(s, STORE_CONVERSATION, SLICE_LIT("state"), &again), SOTTO_OK);
+    assert_true(slice_eq(buffer_slice(&again), slice_of(value, value[0])));
+    buffer_deinit(&again);
+    store_close(&s);
+}
+
 static void expect_restore(const struct folder *f, enum sotto_err expected, const char *words)
 {
     struct buffer why;
@@ -436,6 +496,7 @@ int main(int argc, char **argv)
         IN_FOLDER(store_rocksdb__reserve__refuses_before_the_disk_is_full),
         IN_FOLDER(store_rocksdb__failing_writes__are_outlived),
         IN_FOLDER(store_rocksdb__backup__is_a_moment_that_can_be_put_back),
+        IN_FOLDER(store_rocksdb__states__are_read_whole_while_they_change),
         IN_FOLDER(store_rocksdb__compact__erases_what_was_deleted),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
