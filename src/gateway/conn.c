@@ -96,16 +96,18 @@ static const struct stream_owner conn_owner = {
     .received = conn_received, .drained = conn_drained, .closed = conn_closed, .unit = conn_unit};
 
 bool conn_accept(void *ctx, struct stream *s, const struct sockaddr_storage *peer,
-                 const struct stream_owner **owner_out, void **owner_ctx_out)
+                 const struct stream_owner **owner_out, void **owner_ctx_out, struct slice *refusal_out)
 {
     struct gateway_loop *gl = ctx;
     struct gateway *g = gl->gateway;
     const struct gateway_limits *limits = gateway_limits(g);
     struct address_entry *address = NULL;
-    bool room = limits->connections_max == 0 || atomic_load(&g->connections) < limits->connections_max;
-    if (room && !atomic_load(&g->draining))
-        address = address_enter(g, address_key(peer), limits->connections_per_address_max);
+    enum refusal why = REFUSAL_ADDRESS;
+    if (atomic_load(&g->draining)) why = REFUSAL_DRAINING;
+    else if (limits->connections_max != 0 && atomic_load(&g->connections) >= limits->connections_max) why = REFUSAL_FULL;
+    else address = address_enter(g, address_key(peer), limits->connections_per_address_max);
     if (address == NULL) {
+        *refusal_out = buffer_slice(&g->refusals[why]);
         counter_add(g->metrics.refused_connections, 1);
         return false;
     }

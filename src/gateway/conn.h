@@ -137,7 +137,7 @@ void conn_slab_init(struct gateway_loop *gl);
 
 /* The listener's accept callback; ctx is the loop's state. */
 bool conn_accept(void *ctx, struct stream *s, const struct sockaddr_storage *peer,
-                 const struct stream_owner **owner_out, void **owner_ctx_out);
+                 const struct stream_owner **owner_out, void **owner_ctx_out, struct slice *refusal_out);
 void conn_set_kind(struct conn *c, enum conn_kind kind);
 struct conn_extra *conn_extra(struct conn *c);
 /* Frees `extra` when nothing in it is in use. */

@@ -128,6 +128,7 @@ enum sotto_err gateway_create(const struct gateway_options *options, struct gate
     g->op_index = op_index_create(options->operations);
     gateway_metrics_init(&g->metrics, g->services->metrics);
     publish_gateway_init(g);
+    refusals_init(g);
     g->loops = sotto_zalloc(options->loops_count * sizeof(*g->loops));
     enum sotto_err err = SOTTO_OK;
     for (unsigned i = 0; i < options->loops_count && err == SOTTO_OK; i++) {
@@ -334,6 +335,7 @@ void gateway_destroy(struct gateway **gateway)
     peers_destroy(&g->peers);
     op_index_destroy(&g->op_index);
     publish_gateway_deinit(g);
+    refusals_deinit(g);
     map_deinit(&g->addresses);
     while (g->limits_versions != NULL) {
         struct limits_version *v = g->limits_versions;

@@ -92,6 +92,9 @@ struct gateway_loop {
     size_t random_left;
 };
 
+/* Why a connection is not let in: see refusal.c. */
+enum refusal { REFUSAL_ADDRESS, REFUSAL_FULL, REFUSAL_DRAINING, REFUSALS };
+
 struct gateway {
     const struct services *services;
     const struct operation *operations;
@@ -117,6 +120,7 @@ struct gateway {
     size_t loops_count;
     struct gateway_loop *loops;
     struct latency_slot *latencies; /* engine thread: see publish.c */
+    struct buffer refusals[REFUSALS]; /* never change */
 };
 
 static inline const struct gateway_limits *gateway_limits(const struct gateway *g)
@@ -145,6 +149,9 @@ void gateway_close_session(struct gateway *g, struct session_name name, uint16_t
 void publish_init(struct gateway_loop *gl);
 void publish_gateway_init(struct gateway *g);
 void publish_gateway_deinit(struct gateway *g);
+/* refusal.c */
+void refusals_init(struct gateway *g);
+void refusals_deinit(struct gateway *g);
 /* presence.c: a turn of presence on a worker, if none runs. */
 void presence_turn(struct gateway *g);
 /* The same on this thread, when the workers are idle or gone. */

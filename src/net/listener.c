@@ -24,6 +24,7 @@ enum {
     LISTEN_BACKLOG = 4096,
     ACCEPTS_PER_TURN = 64,
     ACCEPT_PAUSE_MS = 1000,
+    REFUSED_READS = 2,
     KEEPALIVE_IDLE_S = 60,
     KEEPALIVE_INTERVAL_S = 15,
     KEEPALIVE_PROBES = 4,
@@ -58,23 +59,31 @@ void socket_set_options(int fd)
         setsockopt(fd, options[i].level, options[i].name, &options[i].value, sizeof(options[i].value));
 }
 
+/* The last word to who is not let in; the caller closes. A request that is there
+ * already is read, as closing over it would make the kernel send a reset, which
+ * can eat the answer. What comes later still can: waiting for it would be state. */
+static void refuse(struct loop *loop, int fd, struct slice refusal)
+{
+    ssize_t n = send(fd, refusal.data, refusal.len, MSG_NOSIGNAL | MSG_DONTWAIT);
+    (void)n; /* best effort */
+    shutdown(fd, SHUT_WR);
+    for (int i = 0; i < REFUSED_READS && n > 0; i++)
+        n = recv(fd, loop_scratch(loop), LOOP_SCRATCH_LEN, MSG_DONTWAIT);
+}
+
 /* Gives an accepted descriptor to a stream and its owner, or closes it. */
 static void admit(struct listener *l, int fd, const struct sockaddr_storage *peer)
 {
     struct stream *s = stream_create(l->loop, fd);
-    if (l->tls != NULL) {
-        s->tls = tls_create(s, l->tls, false);
-        if (s->tls == NULL) {
-            stream_discard(s);
-            return;
-        }
-    }
-    if (!l->accept(l->ctx, s, peer, &s->owner, &s->ctx)) {
+    struct slice refusal = {0};
+    if (!l->accept(l->ctx, s, peer, &s->owner, &s->ctx, &refusal)) {
+        if (l->tls == NULL && refusal.len > 0) refuse(l->loop, fd, refusal);
         stream_discard(s);
         return;
     }
     SOTTO_ASSERT(s->owner != NULL);
-    stream_start(s);
+    if (l->tls != NULL && (s->tls = tls_create(s, l->tls, false)) == NULL) stream_end(s, STREAM_END_ERROR);
+    else stream_start(s);
 }
 
 static void resume(struct loop_timer *t, struct loop *loop)

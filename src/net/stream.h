@@ -44,9 +44,11 @@ struct stream_owner {
 };
 
 struct listener;
-/* Accepts a connection: gives the owner and ctx for it, or refuses (false). */
+/* Accepts a connection: gives the owner and ctx for it, or refuses (false). Then
+ * *refusal_out, if set, is said before it is closed, as far as one send goes, but
+ * not under TLS; borrowed until the accept_fn is called again. */
 typedef bool (*accept_fn)(void *ctx, struct stream *s, const struct sockaddr_storage *peer,
-                          const struct stream_owner **owner_out, void **owner_ctx_out);
+                          const struct stream_owner **owner_out, void **owner_ctx_out, struct slice *refusal_out);
 
 /* Listens on host:port with SO_REUSEPORT; one listener per loop. An empty host,
  * NULL or "*" is every address. port 0 picks one. tls: NULL for plain; not

@@ -139,6 +139,56 @@ def test_too_many_connections(tmp_path):
         sotto.wait_for(lambda: _connects(d), 10, "room for a connection")
 
 
+@pytest.mark.parametrize("limit, code", [({"connections_per_address": 4}, "rate_limited"),
+                                         ({"connections_max": 4, "connections_per_address": 4}, "busy")])
+def test_who_is_not_let_in_hears_why(tmp_path, limit, code):
+    with sotto.Server(tmp_path, **limit) as server:
+        held = [server.open() for _ in range(4)]
+        for s in held:  # so that they have been let in
+            s.sendall(b"GET /healthz HTTP/1.1\r\nHost: test\r\n\r\n")
+            assert s.recv(65536).startswith(b"HTTP/1.1 200 ")
+        for _ in range(3):
+            status, error = Rest(server).call("GET", "/server")
+            assert (status, error["code"]) == ({"rate_limited": 429, "busy": 503}[code], code)
+            with pytest.raises(sotto.Problem) as problem:
+                Socket(server)
+            assert problem.value.status == status
+        # It says so to who asks nothing, too, and costs no memory.
+        begin = anonymous_bytes(server)
+        for i in range(2000):
+            with server.open() as s:
+                if i % 100 == 0:
+                    answer = b""
+                    while part := s.recv(65536):
+                        answer += part
+                    head, _, body = answer.partition(b"\r\n\r\n")
+                    assert head.endswith(f"\r\nContent-Length: {len(body)}".encode())
+                    assert b"\r\nConnection: close\r\n" in head
+        assert anonymous_bytes(server) - begin < 4 << 20
+        for s in held:
+            s.close()
+        sotto.wait_for(lambda: answers(server, "/metrics", b"sotto_connections_refused_total 20"), 10, "the count")
+
+
+def test_who_is_not_let_in_is_closed_under_tls(tmp_path):
+    cert, key = sotto.certificate(tmp_path, "server")
+    with sotto.Server(tmp_path, connections_per_address=2, tls_cert=str(cert), tls_key=str(key)) as server:
+        held = [server.open() for _ in range(2)]
+        with pytest.raises(OSError):  # of which TLS errors are some
+            server.open()
+        for s in held:
+            s.close()
+        sotto.wait_for(lambda: answers(server, "/healthz", b""), 10, "room for a connection")
+
+
+def answers(server, path, content):
+    try:
+        status, _, body = server.http("GET", path)
+        return status == 200 and content in body
+    except OSError:
+        return False
+
+
 def _connects(d):
     try:
         d.connect().close()

@@ -157,12 +157,15 @@ static inline size_t end_unit(struct stream *s, void *ctx, struct slice queued)
 static const struct stream_owner end_owner = {end_opened, end_received, end_drained, end_closed, end_unit};
 
 static inline bool on_accept(void *ctx, struct stream *s, const struct sockaddr_storage *peer,
-                      const struct stream_owner **owner_out, void **owner_ctx_out)
+                      const struct stream_owner **owner_out, void **owner_ctx_out, struct slice *refusal_out)
 {
     struct net *n = ctx;
     n->accepted++;
     n->peer = *peer;
-    if (n->refuse) return false;
+    if (n->refuse) {
+        *refusal_out = SLICE_LIT("no room");
+        return false;
+    }
     n->server.stream = s;
     *owner_out = &end_owner;
     *owner_ctx_out = &n->server;

@@ -330,16 +330,21 @@ static void stream__idle__costs_96_bytes_of_heap(void **state)
     net_destroy(n);
 }
 
-static void listener__refusing__closes_the_connection(void **state)
+static void check_refusing(bool tls)
 {
-    (void)state;
-    struct net *n = net_create(false);
+    struct net *n = net_create(tls);
     n->refuse = true;
     net_connect(n);
+    stream_write(n->client.stream, SLICE_LIT("a request"));
     TURN_UNTIL(n, n->client.closed);
     assert_int_equal(n->accepted, 1);
+    assert_false(tls && n->client.opened);
+    assert_int_equal(n->client.received.len, tls ? 0 : 7);
+    if (!tls) assert_memory_equal(n->client.received.data, "no room", 7);
     net_destroy(n);
 }
+static void listener__refusing__says_why_plain(void **state) { (void)state; check_refusing(false); }
+static void listener__refusing__closes_the_connection_tls(void **state) { (void)state; check_refusing(true); }
 
 static void listener__no_descriptors__pauses_and_recovers(void **state)
 {
@@ -490,7 +495,8 @@ int main(void)
         cmocka_unit_test(stream__cut__leaves_whole_units_tls),
         cmocka_unit_test(stream__cut__of_what_has_not_begun_drops_all),
         cmocka_unit_test(stream__idle__costs_96_bytes_of_heap),
-        cmocka_unit_test(listener__refusing__closes_the_connection),
+        cmocka_unit_test(listener__refusing__says_why_plain),
+        cmocka_unit_test(listener__refusing__closes_the_connection_tls),
         cmocka_unit_test(listener__no_descriptors__pauses_and_recovers),
         cmocka_unit_test(listener__options__are_inherited),
         cmocka_unit_test(listener__host__forms),
