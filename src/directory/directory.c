@@ -389,6 +389,22 @@ enum sotto_err directory_backup(struct directory *d, const char *file, struct bu
     return d->sql->driver->backup(d->sql, file, why_out);
 }
 
+enum sotto_err directory_restored(const char *file, const struct clock_source *clock, struct buffer *why_out)
+{
+    struct sql *sql = NULL;
+    enum sotto_err err = sql_sqlite.open(file, NULL, why_out, &sql);
+    if (err != SOTTO_OK) return err;
+    err = schema_migrate(sql, schema_migrations, schema_migrations_count, why_out);
+    if (err == SOTTO_OK) {
+        struct sql_tx *tx = sql_begin(sql, SQL_WRITE);
+        keys_forget_one_time(tx, clock_wall_ms(clock));
+        err = sql_end(tx, true);
+        if (err != SOTTO_OK) buffer_printf(why_out, "Cannot change %s (%s).", file, sotto_err_name(err));
+    }
+    sql->driver->close(sql);
+    return err;
+}
+
 /* Each counts what should not be. */
 static const struct {
     const char *sql;

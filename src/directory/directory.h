@@ -266,6 +266,12 @@ enum problem directory_remove_user(struct directory *d, struct id user);
 /* A consistent copy of the database while it is in use, made beside `file` and
  * renamed to it when it is on disk; replaces what is there. */
 SOTTO_CHECKED enum sotto_err directory_backup(struct directory *d, const char *file, struct buffer *why_out);
+/* Makes a copy that directory_backup once made safe to go on from: its one-time
+ * prekeys may have been handed out since, so they count as used and devices are
+ * asked for more. Lasting keys stay. `file` is in use by nobody; migrates it.
+ * Errors: as directory_open. */
+SOTTO_CHECKED enum sotto_err directory_restored(const char *file, const struct clock_source *clock,
+                                                struct buffer *why_out);
 /* Integrity check; one sentence per problem. */
 SOTTO_CHECKED enum sotto_err directory_check(struct directory *d, void (*found)(void *ctx, const char *sentence),
                                              void *ctx);

@@ -6,7 +6,8 @@
  * one_time_prekeys to used_prekeys in the transaction that reads it, under the
  * lock of its owner, so that no two callers get the same. used_prekeys keeps
  * the id for a month: an upload that is repeated because its answer was lost
- * must not offer again what was already taken.
+ * must not offer again what was already taken. In a restored backup nobody knows
+ * which were taken since, so all of them move there.
  *
  * A new identity key makes all that was signed with the old one worthless, and
  * one-time keys and the memory of the used ones go with it.
@@ -187,6 +188,19 @@ enum problem directory_upload_keys(struct directory *d, struct id user, uint8_t 
     if (p == PROBLEM_NONE)
         p = put_one_time(&e, &user, device, KIND_KEM, upload->kem_prekeys, upload->kem_prekeys_count, why);
     return edit_end(&e, p);
+}
+
+/* Their ids are remembered, so that nobody offers the same keys again. */
+void keys_forget_one_time(struct sql_tx *tx, uint64_t now_ms)
+{
+    /* Without the WHERE, SQLite would read ON as that of a join. */
+    sql_exec(tx, "INSERT INTO used_prekeys (user_id, device, kind, key_id, used_ms) "
+                 "SELECT user_id, device, kind, key_id, 0 FROM one_time_prekeys WHERE key_id >= 0 "
+                 "ON CONFLICT DO NOTHING; "
+                 "DELETE FROM one_time_prekeys;");
+    struct sql_stmt *q = sql_prepare(tx, "UPDATE used_prekeys SET used_ms = $1 WHERE used_ms = 0");
+    sql_bind_u64(q, 1, now_ms);
+    sql_run(q);
 }
 
 enum problem directory_key_counts(struct directory *d, struct id user, uint8_t device, uint32_t *ec_out,

@@ -134,6 +134,11 @@ enum problem device_create(struct edit *e, const struct id *user, const struct d
 /* Removes every device but `keep` (0: none kept), telling of each. */
 void devices_remove(struct edit *e, const struct id *user, uint8_t keep);
 
+/* ---- directory_keys.c ------------------------------------------------------ */
+
+/* All one-time keys that are there count as handed out. */
+void keys_forget_one_time(struct sql_tx *tx, uint64_t now_ms);
+
 /* ---- directory_accounts.c --------------------------------------------------- */
 
 /* Within the edit, the user being locked: removes all but the id. */

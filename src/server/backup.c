@@ -113,6 +113,39 @@ static enum sotto_err renew_epoch(const char *path, struct buffer *why)
     return err;
 }
 
+/* The directory's copy until it may be used. */
+static const char directory_part[] = "directory.part";
+
+static void remove_part(const struct datadir *datadir)
+{
+    datadir_remove(datadir, directory_part);
+    datadir_remove(datadir, "directory.part-wal");
+    datadir_remove(datadir, "directory.part-shm");
+}
+
+static enum sotto_err restore_part(const struct datadir *backup, const struct datadir *datadir, struct buffer *why)
+{
+    char from[PATH_MAX_LEN + 64], to[PATH_MAX_LEN + 64];
+    if (!datadir_path(backup, "directory.db", from) || !datadir_path(datadir, directory_part, to))
+        return SOTTO_ERR_INVALID;
+    remove_part(datadir);
+    enum sotto_err err = file_copy(from, to, why);
+    if (err == SOTTO_OK) err = directory_restored(to, clock_system(), why);
+    /* Only the file itself gets its name: all must be in it. */
+    if (err == SOTTO_OK && datadir_has(datadir, "directory.part-wal")) err = SOTTO_ERR_IO;
+    return err;
+}
+
+static enum sotto_err rename_part(const struct datadir *datadir, struct buffer *why)
+{
+    char from[PATH_MAX_LEN + 64], to[PATH_MAX_LEN + 64];
+    if (!datadir_path(datadir, directory_part, from) || !datadir_path(datadir, "directory.db", to))
+        return SOTTO_ERR_INVALID;
+    if (rename(from, to) == 0) return SOTTO_OK;
+    buffer_printf(why, "Cannot write %s: %s.", to, strerror(errno));
+    return SOTTO_ERR_IO;
+}
+
 enum sotto_err backup_restore(const char *source, const struct datadir *datadir, struct buffer *why_out)
 {
     struct datadir backup;
@@ -126,6 +159,7 @@ enum sotto_err backup_restore(const char *source, const struct datadir *datadir,
     enum sotto_err err = datadir_open(source, false, NULL, why_out, &backup);
     if (err != SOTTO_OK) return err;
     err = check_backup(&backup, why_out);
+    if (err == SOTTO_OK) err = restore_part(&backup, datadir, why_out);
     if (err == SOTTO_OK && datadir_path(&backup, "store", from) && datadir_path(datadir, "store", to)) {
         err = store_rocksdb_restore(from, to, why_out);
         if (err == SOTTO_OK) err = renew_epoch(to, why_out);
@@ -139,9 +173,8 @@ enum sotto_err backup_restore(const char *source, const struct datadir *datadir,
     datadir_remove(datadir, "directory.db-wal");
     datadir_remove(datadir, "directory.db-shm");
     /* Last: a data directory without it is not taken for a whole one. */
-    if (err == SOTTO_OK && datadir_path(&backup, "directory.db", from) && datadir_path(datadir, "directory.db", to)) {
-        err = file_copy(from, to, why_out);
-    }
+    if (err == SOTTO_OK) err = rename_part(datadir, why_out);
+    else remove_part(datadir);
     if (err == SOTTO_OK) err = directory_sync(datadir->path);
     if (err != SOTTO_OK && why_out->len == 0) {
         buffer_printf(why_out, "The backup could not be put back (%s).", sotto_err_name(err));

@@ -30,7 +30,8 @@ SOTTO_CHECKED enum sotto_err backup_write(const struct backup_sources *sources, 
                                           struct buffer *why_out);
 /* Puts a backup into a data directory that holds neither database yet. The
  * store gets a new epoch, so that devices which had seen more than the backup
- * notice and take a snapshot. */
+ * notice and take a snapshot; the directory loses its one-time prekeys, as they
+ * may have been handed out since. */
 SOTTO_CHECKED enum sotto_err backup_restore(const char *source, const struct datadir *datadir,
                                             struct buffer *why_out);
 

@@ -110,6 +110,50 @@ def test_restore__old_cursors_are_found_out(server, tmp_path):
         channel.close()
 
 
+def keys(first):
+    def key(size):
+        return base64.b64encode(b"\x05" + bytes(size - 1)).decode()
+
+    signed = {"signature": key(64)}
+    return {"identityKey": key(33), "registrationId": 7, "signedPrekey": {"keyId": 1, "key": key(33), **signed},
+            "lastResortKemPrekey": {"keyId": 2, "key": key(1569), **signed},
+            "kemPrekeys": [{"keyId": first + i, "key": key(1569), **signed} for i in range(30)],
+            "ecPrekeys": [{"keyId": first + i, "key": key(33)} for i in range(30)]}
+
+
+def test_restore__no_one_time_key_is_handed_out_twice(server, tmp_path):
+    anna, ben = server.register("anna"), server.register("ben")
+    anna.rest("PUT", "/keys", keys(first=10))
+    before = ben.rest("POST", f"/users/{anna.user_id}/bundles", {})["bundles"][0]
+    assert server.run("backup", tmp_path / "b")[0] == 0
+    after = ben.rest("POST", f"/users/{anna.user_id}/bundles", {})["bundles"][0]
+    assert (before["ecPrekey"]["keyId"], after["ecPrekey"]["keyId"]) == (10, 11)
+    (tmp_path / "restored").mkdir()
+    second = Server(tmp_path / "restored")
+    code, _, err = second.run("restore", tmp_path / "b")
+    assert code == 0, err
+    assert sorted(p.name for p in second.data.iterdir() if p.name.startswith("directory")) == ["directory.db"]
+    code, out, err = second.run("check")
+    assert code == 0, out + err
+    with second:
+        channel = second.connect(anna)
+        assert channel.welcome["keys"] == {"ecPrekeys": 0, "kemPrekeys": 0}
+        # The lasting keys do, and she is asked for more as always.
+        bundle = second.rest("POST", f"/users/{anna.user_id}/bundles", {}, ben.token)["bundles"][0]
+        assert "ecPrekey" not in bundle
+        assert {k: bundle[k] for k in ("identityKey", "signedPrekey")} == {
+            k: before[k] for k in ("identityKey", "signedPrekey")}
+        assert bundle["kemPrekey"]["keyId"] == 2
+        low = channel.expect("prekeys.low")
+        assert (low["ecPrekeys"], low["kemPrekeys"]) == (0, 0)
+        # The same again is no answer; new ones are.
+        assert second.rest("PUT", "/keys", keys(first=10), anna.token)["ecPrekeys"] == 0
+        assert second.rest("PUT", "/keys", keys(first=40), anna.token)["ecPrekeys"] == 30
+        bundle = second.rest("POST", f"/users/{anna.user_id}/bundles", {}, ben.token)["bundles"][0]
+        assert (bundle["ecPrekey"]["keyId"], bundle["kemPrekey"]["keyId"]) == (40, 40)
+        channel.close()
+
+
 def test_backup__refuses_a_full_directory(server, tmp_path):
     (tmp_path / "b").mkdir()
     (tmp_path / "b" / "precious").write_text("x")

@@ -160,6 +160,34 @@ static void upload__repeated__does_not_offer_a_key_again(void **state)
     assert_int_equal(bundles[0].ec_prekey_id, 2);
 }
 
+static void restored__offers_no_one_time_key_again(void **state)
+{
+    struct fixture *f = *state;
+    struct credentials c = add_user(f, "anna");
+    struct key_upload u = upload_of(&material, 1, 1, 3);
+    char copy[96];
+    size_t count;
+    snprintf(copy, sizeof copy, "%s/copy.db", f->folder);
+    assert_int_equal(directory_upload_keys(f->d, c.user, 1, &u, &f->why), PROBLEM_NONE);
+    assert_int_equal(directory_take_bundles(f->d, c.user, 0, bundles, &count), PROBLEM_NONE);
+    assert_int_equal(directory_backup(f->d, copy, &f->why), SOTTO_OK);
+    directory_close(&f->d);
+    assert_int_equal(directory_restored(copy, &f->clock.source, &f->why), SOTTO_OK);
+    memcpy(f->file, copy, sizeof f->file);
+    f->d = fixture_open(f);
+    assert_counts(f, c.user, 1, 0, 0);
+    assert_int_equal(directory_take_bundles(f->d, c.user, 0, bundles, &count), PROBLEM_NONE);
+    assert_false(bundles[0].has_ec_prekey);
+    assert_true(bundles[0].kem_is_last_resort);
+    /* For a month, as for keys that were taken; then their ids are free. */
+    assert_int_equal(directory_upload_keys(f->d, c.user, 1, &u, &f->why), PROBLEM_NONE);
+    assert_counts(f, c.user, 1, 0, 0);
+    clock_manual_advance(&f->clock, UINT64_C(31) * 24 * 3600 * 1000);
+    assert_int_equal(directory_upload_keys(f->d, c.user, 1, &u, &f->why), PROBLEM_NONE);
+    assert_counts(f, c.user, 1, 3, 3);
+    assert_int_not_equal(directory_restored("/no/such/folder/copy.db", &f->clock.source, &f->why), SOTTO_OK);
+}
+
 static void upload__over_the_limit__changes_nothing(void **state)
 {
     struct fixture *f = *state;
@@ -259,6 +287,7 @@ int main(void)
         FIXTURE_TEST(take__hands_out_each_key_once__then_the_last_resort),
         FIXTURE_TEST(take__names_every_device_with_keys__or_the_one_asked_for),
         FIXTURE_TEST(upload__repeated__does_not_offer_a_key_again),
+        FIXTURE_TEST(restored__offers_no_one_time_key_again),
         FIXTURE_TEST(upload__over_the_limit__changes_nothing),
         FIXTURE_TEST(upload__of_a_new_identity__forgets_the_old_keys),
         FIXTURE_TEST(take__by_many_at_once__never_gives_a_key_twice),
