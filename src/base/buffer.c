@@ -24,7 +24,7 @@ void buffer_deinit(struct buffer *b)
     *b = (struct buffer){.max = b->max};
 }
 
-uint8_t *buffer_reserve(struct buffer *b, size_t more)
+uint8_t *buffer_reserve_growing(struct buffer *b, size_t more)
 {
     if (b->overflow || more > b->max - b->len) {
         b->overflow = true;
@@ -50,14 +50,22 @@ void buffer_append_growing(struct buffer *b, const void *data, size_t len)
     b->len += len;
 }
 
+/* 00 to 99, as text. */
+#define TENS(d) d "0" d "1" d "2" d "3" d "4" d "5" d "6" d "7" d "8" d "9"
+static const char two_digits[] = TENS("0") TENS("1") TENS("2") TENS("3") TENS("4")
+                                 TENS("5") TENS("6") TENS("7") TENS("8") TENS("9");
+#undef TENS
+
 void buffer_append_u64(struct buffer *b, uint64_t value)
 {
     char digits[20];
     size_t at = sizeof(digits);
-    do {
-        digits[--at] = (char)('0' + value % 10);
-        value /= 10;
-    } while (value != 0);
+    for (; value >= 10; value /= 100) {
+        at -= 2;
+        memcpy(digits + at, two_digits + value % 100 * 2, 2);
+    }
+    /* What is left is one digit, or none: then a 0 if there is nothing else. */
+    if (value != 0 || at == sizeof(digits)) digits[--at] = (char)('0' + value);
     buffer_append(b, digits + at, sizeof(digits) - at);
 }
 

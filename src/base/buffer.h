@@ -31,7 +31,12 @@ static inline void buffer_clear(struct buffer *b) { b->len = 0; b->overflow = fa
 
 /* Makes room for `more` bytes and returns where they go (the caller then adds
  * to len), or NULL with `overflow` set when the cap forbids it. */
-uint8_t *buffer_reserve(struct buffer *b, size_t more);
+uint8_t *buffer_reserve_growing(struct buffer *b, size_t more); /* the slow half of: */
+static inline uint8_t *buffer_reserve(struct buffer *b, size_t more)
+{
+    if (more < b->size - b->len && !b->overflow) return b->data + b->len;
+    return buffer_reserve_growing(b, more);
+}
 void buffer_append_growing(struct buffer *b, const void *data, size_t len); /* the slow half of: */
 static inline void buffer_append(struct buffer *b, const void *data, size_t len)
 {

@@ -88,7 +88,6 @@ static void write_be(struct buffer *b, uint64_t v, size_t len)
     buffer_append(b, bytes + 8 - len, len);
 }
 
-void write_u8(struct buffer *b, uint8_t v) { write_be(b, v, 1); }
 void write_u16(struct buffer *b, uint16_t v) { write_be(b, v, 2); }
 void write_u32(struct buffer *b, uint32_t v) { write_be(b, v, 4); }
 void write_u64(struct buffer *b, uint64_t v) { write_be(b, v, 8); }

@@ -17,9 +17,16 @@ struct id {
     uint8_t bytes[ID_LEN];
 };
 
-static inline bool id_eq(struct id a, struct id b) { return memcmp(a.bytes, b.bytes, ID_LEN) == 0; }
+/* As two words: shorter than a call of memcmp. */
+static inline bool id_eq(struct id a, struct id b)
+{
+    uint64_t x[2], y[2];
+    memcpy(x, a.bytes, ID_LEN);
+    memcpy(y, b.bytes, ID_LEN);
+    return ((x[0] ^ y[0]) | (x[1] ^ y[1])) == 0;
+}
 static inline int id_cmp(struct id a, struct id b) { return memcmp(a.bytes, b.bytes, ID_LEN); }
-bool id_is_zero(struct id id);
+static inline bool id_is_zero(struct id id) { return id_eq(id, (struct id){{0}}); }
 /* Random, version 4. */
 struct id id_random(const struct random_source *random);
 /* Time-ordered, version 7. ts_ms: Unix milliseconds. */

@@ -9,6 +9,7 @@
 #include "base/arena.h"
 #include "base/bytes.h"
 #include "base/error.h"
+#include "base/random.h"
 
 #include <stdio.h>
 
@@ -63,6 +64,65 @@ static void buffer__append_number__writes_decimal(void **state)
     buffer_append_i64(&b, 42);
     assert_true(slice_is(buffer_slice(&b), "0 18446744073709551615 -9223372036854775808 -7 42"));
     buffer_deinit(&b);
+}
+
+static void buffer__append_u64__agrees_with_printf(void **state)
+{
+    (void)state;
+    struct random_seeded random;
+    random_seeded_init(&random, 9);
+    for (int i = 0; i < 100000; i++) {
+        uint64_t v = i < 10001 ? (uint64_t)i : random_u64(&random.source) >> i % 64;
+        uint64_t power = 1;
+        for (int n = 0; i > 99900 && n < i % 20; n++) power *= 10;
+        if (i > 99900) v = power - (i / 20 % 2 != 0); /* around each power of ten */
+        char expected[24];
+        int len = snprintf(expected, sizeof(expected), "%llu", (unsigned long long)v);
+        uint8_t text[20];
+        struct buffer b;
+        buffer_init_fixed(&b, text, (size_t)len);
+        buffer_append_u64(&b, v);
+        assert_int_equal(b.len, len);
+        assert_memory_equal(text, expected, (size_t)len);
+    }
+}
+
+static void buffer__reserve__gives_room_for_all_that_the_cap_allows(void **state)
+{
+    (void)state;
+    uint8_t memory[4];
+    struct buffer b;
+    buffer_init_fixed(&b, memory, sizeof(memory));
+    assert_ptr_equal(buffer_reserve(&b, 3), memory);
+    assert_ptr_equal(buffer_reserve(&b, 4), memory);
+    b.len = 4;
+    assert_ptr_equal(buffer_reserve(&b, 0), memory + 4);
+    assert_null(buffer_reserve(&b, 1));
+    assert_true(b.overflow);
+    assert_null(buffer_reserve(&b, 0));
+    buffer_init(&b, 10);
+    assert_non_null(buffer_reserve(&b, 0));
+    buffer_deinit(&b);
+}
+
+static void bytes16__first__finds_the_first_of_any(void **state)
+{
+    (void)state;
+    uint8_t bytes[16] = {0};
+    assert_int_equal(bytes16_first(bytes16_load(bytes)), 16);
+    for (size_t at = 0; at < 16; at++)
+        for (unsigned v = 1; v < 256; v++) {
+            memset(bytes, 0, sizeof(bytes));
+            bytes[at] = (uint8_t)v;
+            assert_int_equal(bytes16_first(bytes16_load(bytes)), at);
+            memset(bytes + at, (int)v, sizeof(bytes) - at);
+            assert_int_equal(bytes16_first(bytes16_load(bytes)), at);
+        }
+    bytes16_store(bytes, bytes16_of(0x0102030405060708, 0x090a0b0c0d0e0f10));
+    for (size_t i = 0; i < 16; i++) assert_int_equal(bytes[i], i + 1);
+    assert_true(load_be64(bytes) == 0x0102030405060708);
+    store_be64(bytes, 0xf1f2f3f4f5f6f7f8);
+    for (size_t i = 0; i < 8; i++) assert_int_equal(bytes[i], 0xf1 + i);
 }
 
 static void buffer__printf__takes_short_and_long_texts(void **state)
@@ -228,6 +288,9 @@ int main(void)
         cmocka_unit_test(buffer__append__grows_to_the_cap_and_no_further),
         cmocka_unit_test(buffer__append__drops_everything_after_an_overflow),
         cmocka_unit_test(buffer__append_number__writes_decimal),
+        cmocka_unit_test(buffer__append_u64__agrees_with_printf),
+        cmocka_unit_test(buffer__reserve__gives_room_for_all_that_the_cap_allows),
+        cmocka_unit_test(bytes16__first__finds_the_first_of_any),
         cmocka_unit_test(buffer__printf__takes_short_and_long_texts),
         cmocka_unit_test(buffer__consume__moves_the_rest_down),
         cmocka_unit_test(bytes__round_trip__gives_the_same_values),

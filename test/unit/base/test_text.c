@@ -9,6 +9,9 @@
 #include "base/id.h"
 #include "base/text.h"
 
+#include <stdio.h>
+#include <stdlib.h>
+
 static void base64__encode__matches_rfc4648(void **state)
 {
     (void)state;
@@ -33,6 +36,71 @@ static void base64__encode__matches_rfc4648(void **state)
         }
         buffer_deinit(&b);
     }
+}
+
+/* A bit at a time. */
+static size_t base64_by_definition(const uint8_t *in, size_t len, const char *last_two, bool pad, char *out)
+{
+    static const char most[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789";
+    size_t done = 0;
+    for (size_t bit = 0; bit < len * 8; bit += 6) {
+        unsigned v = 0;
+        for (size_t i = bit; i < bit + 6; i++) v = v << 1 | (i < len * 8 ? in[i / 8] >> (7 - i % 8) & 1u : 0);
+        out[done++] = v < 62 ? most[v] : last_two[v - 62];
+    }
+    while (pad && done % 4 != 0) out[done++] = '=';
+    return done;
+}
+
+static void base64__encode__agrees_with_the_definition_at_every_length_and_alignment(void **state)
+{
+    (void)state;
+    struct random_seeded random;
+    random_seeded_init(&random, 8);
+    for (size_t len = 0; len <= 130; len++)
+        for (size_t align = 0; align < 16; align++) {
+            /* Memory that ends where the bytes and the text end, for a sanitizer. */
+            uint8_t *memory = malloc(align + len + 1), *in = memory + 1 + align;
+            char expected[200];
+            random_fill(&random.source, in, len);
+            for (int url = 0; url <= 1; url++) {
+                size_t expected_len = base64_by_definition(in, len, url ? "-_" : "+/", !url, expected);
+                uint8_t *text = malloc(expected_len + 1);
+                struct buffer b;
+                buffer_init_fixed(&b, text, expected_len);
+                if (url) buffer_append_base64url(&b, slice_of(in, len));
+                else buffer_append_base64(&b, slice_of(in, len));
+                assert_int_equal(b.len, expected_len);
+                assert_false(b.overflow);
+                assert_memory_equal(text, expected, expected_len);
+                free(text);
+            }
+            free(memory);
+        }
+}
+
+static void base64__encode__every_value_at_every_place(void **state)
+{
+    (void)state;
+    for (unsigned value = 0; value < 64; value++)
+        for (size_t place = 0; place < 64; place++) {
+            uint8_t in[48] = {0};
+            char expected[64];
+            for (size_t i = 0; i < 6; i++) {
+                size_t bit = place * 6 + i;
+                in[bit / 8] |= (uint8_t)((value >> (5 - i) & 1) << (7 - bit % 8));
+            }
+            struct buffer b;
+            buffer_init(&b, 200);
+            buffer_append_base64(&b, slice_of(in, sizeof(in)));
+            buffer_append_base64url(&b, slice_of(in, sizeof(in)));
+            assert_int_equal(b.len, 128);
+            base64_by_definition(in, sizeof(in), "+/", true, expected);
+            assert_memory_equal(b.data, expected, 64);
+            base64_by_definition(in, sizeof(in), "-_", false, expected);
+            assert_memory_equal(b.data + 64, expected, 64);
+            buffer_deinit(&b);
+        }
 }
 
 static void base64__decode__round_trips_every_length(void **state)
@@ -123,6 +191,37 @@ static void utf8__valid__agrees_with_the_definition_on_all_short_texts(void **st
         }
 }
 
+static void utf8__valid__finds_what_is_wrong_at_every_offset(void **state)
+{
+    (void)state;
+    static const char *const pieces[] = {
+        "\x80", "\xbf", "\xc0\x80", "\xc2", "\xc3\xa9", "\xe0\x80\x80", "\xe2\x82", "\xe2\x82\xac", "\xed\xa0\x80",
+        "\xf0\x80\x80\x80", "\xf0\x9f\x98\x80", "\xf4\x90\x80\x80", "\xff", "\xc3\xc3", "\xe2\x28\xa1", "\x7f",
+    };
+    for (size_t len = 0; len <= 130; len++) {
+        uint8_t *memory = malloc(len + 16);
+        for (size_t k = 0; k < sizeof(pieces) / sizeof(pieces[0]); k++) {
+            size_t piece_len = strlen(pieces[k]);
+            for (size_t at = 0; at + piece_len <= len; at++) {
+                uint8_t *text = memory + 16 - (at + k) % 16; /* all alignments */
+                memset(text, 'a', len);
+                memcpy(text + at, pieces[k], piece_len);
+                assert_int_equal(utf8_valid(slice_of(text, len)), utf8_by_definition(text, len));
+            }
+        }
+        memset(memory, 'a', len + 16);
+        assert_true(utf8_valid(slice_of(memory + 16, len)));
+        free(memory);
+    }
+    for (size_t at = 0; at < 130; at++)
+        for (unsigned c = 0; c < 256; c++) {
+            uint8_t text[130];
+            memset(text, 'a', sizeof(text));
+            text[at] = (uint8_t)c;
+            assert_int_equal(utf8_valid(slice_of(text, sizeof(text))), c < 0x80);
+        }
+}
+
 static void utf8__step__does_not_depend_on_the_cuts(void **state)
 {
     (void)state;
@@ -160,6 +259,54 @@ static void id__format__round_trips(void **state)
     };
     for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++)
         assert_int_equal(id_parse(slice_str(bad[i]), &id), SOTTO_ERR_INVALID);
+}
+
+static void id__parse__every_byte_at_every_place(void **state)
+{
+    (void)state;
+    static const char hex[] = "0123456789abcdefABCDEF";
+    for (size_t at = 0; at < ID_TEXT_LEN; at++)
+        for (unsigned c = 0; c < 256; c++) {
+            char text[ID_TEXT_LEN + 1] = "00000000-0000-0000-0000-000000000000", again[ID_TEXT_LEN + 1];
+            bool dash = text[at] == '-';
+            bool good = dash ? c == '-' : c != 0 && strchr(hex, (int)c) != NULL;
+            text[at] = (char)c;
+            struct id id = {{77}};
+            assert_int_equal(id_parse(slice_of(text, ID_TEXT_LEN), &id), good ? SOTTO_OK : SOTTO_ERR_INVALID);
+            if (!good) {
+                assert_int_equal(id.bytes[0], 77);
+                continue;
+            }
+            if (c >= 'A' && c <= 'F') text[at] = (char)(c | 0x20);
+            id_format(id, again);
+            assert_string_equal(again, text);
+        }
+}
+
+static void id__format__every_byte_at_every_place(void **state)
+{
+    (void)state;
+    for (size_t at = 0; at < ID_LEN; at++)
+        for (unsigned v = 0; v < 256; v++) {
+            struct id id = {{0}}, parsed, zero = {{0}};
+            char text[ID_TEXT_LEN + 1], plain[2 * ID_LEN + 1];
+            id.bytes[at] = (uint8_t)v;
+            id_format(id, text);
+            size_t digits = 0;
+            for (size_t i = 0; i < ID_TEXT_LEN; i++)
+                if (text[i] != '-') plain[digits++] = text[i];
+            assert_int_equal(digits, 2 * ID_LEN);
+            for (size_t i = 0; i < ID_LEN; i++) {
+                char expected[3];
+                snprintf(expected, sizeof(expected), "%02x", id.bytes[i]);
+                assert_memory_equal(plain + 2 * i, expected, 2);
+            }
+            assert_int_equal(id_parse(slice_str(text), &parsed), SOTTO_OK);
+            assert_true(id_eq(parsed, id));
+            assert_int_equal(id_eq(id, zero), v == 0);
+            assert_int_equal(id_is_zero(id), v == 0);
+            assert_int_equal(id_eq(id, zero), id_cmp(id, zero) == 0);
+        }
 }
 
 static void id__versions__are_in_the_text(void **state)
@@ -223,12 +370,17 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(base64__encode__matches_rfc4648),
+        cmocka_unit_test(base64__encode__agrees_with_the_definition_at_every_length_and_alignment),
+        cmocka_unit_test(base64__encode__every_value_at_every_place),
         cmocka_unit_test(base64__decode__round_trips_every_length),
         cmocka_unit_test(base64__decode__refuses_what_is_not_base64),
         cmocka_unit_test(hex__round_trip__and_refusals),
         cmocka_unit_test(utf8__valid__agrees_with_the_definition_on_all_short_texts),
+        cmocka_unit_test(utf8__valid__finds_what_is_wrong_at_every_offset),
         cmocka_unit_test(utf8__step__does_not_depend_on_the_cuts),
         cmocka_unit_test(id__format__round_trips),
+        cmocka_unit_test(id__parse__every_byte_at_every_place),
+        cmocka_unit_test(id__format__every_byte_at_every_place),
         cmocka_unit_test(id__versions__are_in_the_text),
         cmocka_unit_test(id__derived_values__never_change),
         cmocka_unit_test(random__seeded__repeats),
