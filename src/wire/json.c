@@ -1,11 +1,14 @@
-/* JSON reading: a strict check of the text, then jsmn's tokens over it.
+/* JSON reading: one pass of recursive descent over the grammar of RFC 8259,
+ * which refuses what is not JSON and leaves a token for each value and name.
  *
- * jsmn finds the tokens and is lenient about what stands between them and
- * inside primitives. So the text first passes `check`, a recursive descent
- * over the grammar of RFC 8259 that builds nothing; after it, whatever jsmn
- * reports is well formed (jsmn's own strict mode would only add a refusal of
- * numbers and words at the root). Both passes together cost less than half a
- * microsecond for a message of a few hundred bytes.
+ * Tokens stand in the order of the text, a container before what it holds. Each
+ * knows the first token behind its value, so that members and elements that
+ * nobody asked for are stepped over, whatever is in them. Nothing is decoded
+ * until somebody asks for it.
+ *
+ * A text is mostly strings: their plain characters are passed sixteen at a time
+ * (json_plain.h). UTF-8 is judged before, over the whole text, as that is the
+ * faster of the two when it is ASCII.
  *
  * Member names are compared as they stand in the text: a name written with
  * escapes matches none of ours and is ignored like any other unknown member.
@@ -14,190 +17,259 @@
 
 #include "base/limits.h"
 #include "base/text.h"
-
-#define JSMN_STATIC
-#define JSMN_PARENT_LINKS
-#include <jsmn.h>
+#include "wire/json_plain.h"
 
 #include <stdio.h>
 
+struct token {
+    uint32_t start, end; /* in the text; of a string, without the quotes */
+    uint16_t next;       /* index of the first token behind the value */
+    uint16_t count;      /* elements or members */
+    uint8_t type;        /* enum json_type */
+    bool escaped;        /* a string with a backslash in it */
+};
+_Static_assert(SOTTO_JSON_TOKENS_MAX <= UINT16_MAX, "indices of tokens are 16 bits");
+
 struct json_doc {
-    const char *text;
-    jsmntok_t *tokens;
-    int count;
+    const uint8_t *text;
+    struct token *tokens;
 };
 
 enum { TOKENS_FIRST = 48 };
 #define INTEGER_MAX ((uint64_t)1 << 53)
 
-/* ---- Grammar ------------------------------------------------------------ */
+/* ---- Grammar -------------------------------------------------------------
+ * Each pass_ function takes the place where something begins and the end of the
+ * text, and returns the place behind it, or NULL if it is not there. */
 
-struct scan {
-    const uint8_t *at, *end;
-};
-
-static void skip_space(struct scan *s)
+static bool is_digit(uint8_t c)
 {
-    while (s->at < s->end && (*s->at == ' ' || *s->at == '\t' || *s->at == '\n' || *s->at == '\r')) s->at++;
+    return c >= '0' && c <= '9';
 }
 
-static bool take(struct scan *s, uint8_t c)
+static const uint8_t *pass_space(const uint8_t *at, const uint8_t *end)
 {
-    if (s->at == s->end || *s->at != c) return false;
-    s->at++;
-    return true;
+    while (at < end && (*at == ' ' || *at == '\t' || *at == '\n' || *at == '\r')) at++;
+    return at;
 }
 
-static bool hex4(struct scan *s, unsigned *out)
+static const uint8_t *pass_hex4(const uint8_t *at, const uint8_t *end, unsigned *out)
 {
     unsigned v = 0;
-    if (s->end - s->at < 4) return false;
+    if (end - at < 4) return NULL;
     for (int i = 0; i < 4; i++) {
-        uint8_t c = *s->at++;
-        unsigned digit = c >= '0' && c <= '9'   ? (unsigned)(c - '0')
+        uint8_t c = *at++;
+        unsigned digit = is_digit(c)            ? (unsigned)(c - '0')
                          : c >= 'a' && c <= 'f' ? c - 'a' + 10u
                          : c >= 'A' && c <= 'F' ? c - 'A' + 10u
                                                 : 16u;
-        if (digit == 16) return false;
+        if (digit == 16) return NULL;
         v = v << 4 | digit;
     }
     *out = v;
-    return true;
+    return at;
 }
 
 /* After a backslash. A surrogate must be one half of a pair. */
-static bool check_escape(struct scan *s, unsigned *code_out)
+static const uint8_t *pass_escape(const uint8_t *at, const uint8_t *end, unsigned *code_out)
 {
-    if (s->at == s->end) return false;
-    uint8_t c = *s->at++;
+    if (at == end) return NULL;
+    uint8_t c = *at++;
     switch (c) {
-    case '"': case '\\': case '/': *code_out = c; return true;
-    case 'b': *code_out = '\b'; return true;
-    case 'f': *code_out = '\f'; return true;
-    case 'n': *code_out = '\n'; return true;
-    case 'r': *code_out = '\r'; return true;
-    case 't': *code_out = '\t'; return true;
+    case '"': case '\\': case '/': *code_out = c; return at;
+    case 'b': *code_out = '\b'; return at;
+    case 'f': *code_out = '\f'; return at;
+    case 'n': *code_out = '\n'; return at;
+    case 'r': *code_out = '\r'; return at;
+    case 't': *code_out = '\t'; return at;
     case 'u': break;
-    default: return false;
+    default: return NULL;
     }
     unsigned high, low;
-    if (!hex4(s, &high) || (high >= 0xdc00 && high <= 0xdfff)) return false;
+    at = pass_hex4(at, end, &high);
+    if (at == NULL || (high >= 0xdc00 && high <= 0xdfff)) return NULL;
     if (high < 0xd800 || high > 0xdbff) {
         *code_out = high;
-        return true;
+        return at;
     }
-    if (!take(s, '\\') || !take(s, 'u') || !hex4(s, &low) || low < 0xdc00 || low > 0xdfff) return false;
+    if (end - at < 2 || at[0] != '\\' || at[1] != 'u') return NULL;
+    at = pass_hex4(at + 2, end, &low);
+    if (at == NULL || low < 0xdc00 || low > 0xdfff) return NULL;
     *code_out = 0x10000 + ((high - 0xd800) << 10) + (low - 0xdc00);
-    return true;
+    return at;
 }
 
-static bool check_string(struct scan *s)
+static const uint8_t *pass_string(const uint8_t *at, const uint8_t *end, bool *escaped_out)
 {
-    if (!take(s, '"')) return false;
-    while (s->at < s->end) {
-        uint8_t c = *s->at++;
-        if (c == '"') return true;
-        unsigned code;
-        if (c < 0x20 || (c == '\\' && !check_escape(s, &code))) return false;
-    }
-    return false;
-}
-
-static bool check_digits(struct scan *s)
-{
-    const uint8_t *from = s->at;
-    while (s->at < s->end && *s->at >= '0' && *s->at <= '9') s->at++;
-    return s->at != from;
-}
-
-static bool check_number(struct scan *s)
-{
-    (void)take(s, '-');
-    if (!take(s, '0') && !check_digits(s)) return false;
-    if (take(s, '.') && !check_digits(s)) return false;
-    if (take(s, 'e') || take(s, 'E')) {
-        if (!take(s, '+')) (void)take(s, '-');
-        if (!check_digits(s)) return false;
-    }
-    return true;
-}
-
-static bool check_word(struct scan *s, const char *word)
-{
-    for (; *word; word++)
-        if (!take(s, (uint8_t)*word)) return false;
-    return true;
-}
-
-static bool check_value(struct scan *s, unsigned depth);
-
-static bool check_members(struct scan *s, unsigned depth, bool object)
-{
-    uint8_t close = object ? '}' : ']';
-    if (depth == SOTTO_JSON_DEPTH_MAX) return false;
-    s->at++;
-    skip_space(s);
-    if (take(s, close)) return true;
+    bool escaped = false;
+    if (at == end || *at++ != '"') return NULL;
     for (;;) {
-        if (object) {
-            skip_space(s);
-            if (!check_string(s)) return false;
-            skip_space(s);
-            if (!take(s, ':')) return false;
-        }
-        if (!check_value(s, depth + 1)) return false;
-        skip_space(s);
-        if (take(s, close)) return true;
-        if (!take(s, ',')) return false;
+        unsigned code;
+        at += json_plain_len(at, (size_t)(end - at));
+        if (at == end) return NULL;
+        uint8_t c = *at++;
+        if (c == '"') break;
+        if (c != '\\' || (at = pass_escape(at, end, &code)) == NULL) return NULL;
+        escaped = true;
     }
+    *escaped_out = escaped;
+    return at;
 }
 
-static bool check_value(struct scan *s, unsigned depth)
+static const uint8_t *pass_digits(const uint8_t *at, const uint8_t *end)
 {
-    skip_space(s);
-    if (s->at == s->end) return false;
-    switch (*s->at) {
-    case '{': return check_members(s, depth, true);
-    case '[': return check_members(s, depth, false);
-    case '"': return check_string(s);
-    case 't': return check_word(s, "true");
-    case 'f': return check_word(s, "false");
-    case 'n': return check_word(s, "null");
-    default: return check_number(s);
-    }
+    const uint8_t *from = at;
+    while (at < end && is_digit(*at)) at++;
+    return at != from ? at : NULL;
 }
 
-static bool check(struct slice text)
+static const uint8_t *pass_number(const uint8_t *at, const uint8_t *end)
 {
-    struct scan s = {text.data, text.data + text.len};
-    if (!utf8_valid(text) || !check_value(&s, 0)) return false;
-    skip_space(&s);
-    return s.at == s.end;
+    if (at < end && *at == '-') at++;
+    if (at < end && *at == '0') at++;
+    else if ((at = pass_digits(at, end)) == NULL) return NULL;
+    if (at < end && *at == '.' && (at = pass_digits(at + 1, end)) == NULL) return NULL;
+    if (at < end && (*at == 'e' || *at == 'E')) {
+        at++;
+        if (at < end && (*at == '+' || *at == '-')) at++;
+        at = pass_digits(at, end);
+    }
+    return at;
+}
+
+static const uint8_t *pass_word(const uint8_t *at, const uint8_t *end, struct slice word)
+{
+    if ((size_t)(end - at) < word.len || memcmp(at, word.data, word.len) != 0) return NULL;
+    return at + word.len;
+}
+
+/* ---- Tokens --------------------------------------------------------------
+ * The parse_ functions do as the pass_ functions and add tokens. */
+
+struct parser {
+    const uint8_t *text, *end;
+    struct arena *arena;
+    struct token *tokens;
+    size_t count, size;
+    bool arena_full;
+};
+
+static bool tokens_grow(struct parser *p)
+{
+    if (p->size == SOTTO_JSON_TOKENS_MAX) return false;
+    size_t size = p->size == 0 ? TOKENS_FIRST : p->size * 4;
+    if (size > SOTTO_JSON_TOKENS_MAX) size = SOTTO_JSON_TOKENS_MAX;
+    struct token *tokens = arena_alloc(p->arena, size * sizeof(*tokens));
+    if (tokens == NULL) {
+        p->arena_full = true;
+        return false;
+    }
+    if (p->count != 0) memcpy(tokens, p->tokens, p->count * sizeof(*tokens));
+    p->tokens = tokens;
+    p->size = size;
+    return true;
+}
+
+/* `start` and `end` as they shall stand in the token; gives `end` back, or NULL. */
+static const uint8_t *token_add(struct parser *p, enum json_type type, const uint8_t *start, const uint8_t *end)
+{
+    if (p->count == p->size && !tokens_grow(p)) return NULL;
+    struct token *t = &p->tokens[p->count++];
+    *t = (struct token){.start = (uint32_t)(start - p->text), .end = (uint32_t)(end - p->text),
+                        .next = (uint16_t)p->count, .type = (uint8_t)type};
+    return end;
+}
+
+static const uint8_t *parse_string(struct parser *p, const uint8_t *at)
+{
+    bool escaped;
+    const uint8_t *end = pass_string(at, p->end, &escaped);
+    if (end == NULL || token_add(p, JSON_STRING, at + 1, end - 1) == NULL) return NULL;
+    p->tokens[p->count - 1].escaped = escaped;
+    return end;
+}
+
+static const uint8_t *parse_value(struct parser *p, const uint8_t *at, unsigned depth);
+
+static const uint8_t *parse_name(struct parser *p, const uint8_t *at)
+{
+    at = parse_string(p, pass_space(at, p->end));
+    if (at == NULL) return NULL;
+    at = pass_space(at, p->end);
+    return at < p->end && *at == ':' ? at + 1 : NULL;
+}
+
+static const uint8_t *parse_container(struct parser *p, const uint8_t *at, unsigned depth)
+{
+    bool object = *at == '{';
+    uint8_t close = object ? '}' : ']';
+    size_t index = p->count, count = 0;
+    if (depth == SOTTO_JSON_DEPTH_MAX || token_add(p, object ? JSON_OBJECT : JSON_ARRAY, at, at) == NULL) return NULL;
+    at = pass_space(at + 1, p->end);
+    while (count != 0 || at == p->end || *at != close) {
+        if (object && (at = parse_name(p, at)) == NULL) return NULL;
+        at = parse_value(p, at, depth + 1);
+        if (at == NULL) return NULL;
+        count++;
+        at = pass_space(at, p->end);
+        if (at == p->end) return NULL;
+        if (*at == close) break;
+        if (*at++ != ',') return NULL;
+    }
+    struct token *t = &p->tokens[index];
+    t->end = (uint32_t)(at + 1 - p->text);
+    t->next = (uint16_t)p->count;
+    t->count = (uint16_t)count;
+    return at + 1;
+}
+
+static const uint8_t *parse_value(struct parser *p, const uint8_t *at, unsigned depth)
+{
+    enum json_type type;
+    const uint8_t *end;
+    at = pass_space(at, p->end);
+    if (at == p->end) return NULL;
+    switch (*at) {
+    case '{':
+    case '[': return parse_container(p, at, depth);
+    case '"': return parse_string(p, at);
+    case 't':
+        type = JSON_BOOL;
+        end = pass_word(at, p->end, SLICE_LIT("true"));
+        break;
+    case 'f':
+        type = JSON_BOOL;
+        end = pass_word(at, p->end, SLICE_LIT("false"));
+        break;
+    case 'n':
+        type = JSON_NULL;
+        end = pass_word(at, p->end, SLICE_LIT("null"));
+        break;
+    default:
+        type = JSON_NUMBER;
+        end = pass_number(at, p->end);
+        break;
+    }
+    return end != NULL ? token_add(p, type, at, end) : NULL;
 }
 
 /* ---- Documents ---------------------------------------------------------- */
 
 enum sotto_err json_parse(struct arena *arena, struct slice text, struct json *root_out)
 {
-    if (text.len == 0 || text.len > SOTTO_RECORD_MAX * 2 || !check(text)) return SOTTO_ERR_INVALID;
+    if (text.len == 0 || text.len > SOTTO_RECORD_MAX * 2 || !utf8_valid(text)) return SOTTO_ERR_INVALID;
+    struct parser p = {.text = text.data, .end = text.data + text.len, .arena = arena};
     struct json_doc *doc = arena_alloc(arena, sizeof(*doc));
     if (doc == NULL) return SOTTO_ERR_FULL;
-    doc->text = (const char *)text.data;
-    for (unsigned size = TOKENS_FIRST;; size *= 4) {
-        if (size > SOTTO_JSON_TOKENS_MAX) size = SOTTO_JSON_TOKENS_MAX;
-        doc->tokens = arena_alloc(arena, size * sizeof(jsmntok_t));
-        if (doc->tokens == NULL) return SOTTO_ERR_FULL;
-        jsmn_parser parser;
-        jsmn_init(&parser);
-        doc->count = jsmn_parse(&parser, doc->text, text.len, doc->tokens, size);
-        if (doc->count > 0) break;
-        if (doc->count != JSMN_ERROR_NOMEM || size == SOTTO_JSON_TOKENS_MAX) return SOTTO_ERR_INVALID;
-    }
+    const uint8_t *at = parse_value(&p, p.text, 0);
+    if (at == NULL) return p.arena_full ? SOTTO_ERR_FULL : SOTTO_ERR_INVALID;
+    if (pass_space(at, p.end) != p.end) return SOTTO_ERR_INVALID;
+    *doc = (struct json_doc){p.text, p.tokens};
     *root_out = (struct json){doc, 0};
     return SOTTO_OK;
 }
 
-static const jsmntok_t *token(struct json v)
+static const struct token *token(struct json v)
 {
     return &v.doc->tokens[v.token];
 }
@@ -206,72 +278,62 @@ static const struct json absent = {NULL, 0};
 
 enum json_type json_type(struct json v)
 {
-    if (v.doc == NULL) return JSON_ABSENT;
-    const jsmntok_t *t = token(v);
-    switch (t->type) {
-    case JSMN_OBJECT: return JSON_OBJECT;
-    case JSMN_ARRAY: return JSON_ARRAY;
-    case JSMN_STRING: return JSON_STRING;
-    default: break;
-    }
-    char c = v.doc->text[t->start];
-    return c == 'n' ? JSON_NULL : c == 't' || c == 'f' ? JSON_BOOL : JSON_NUMBER;
-}
-
-/* Index of the first token behind the value at `index`. */
-static int after(const struct json_doc *doc, int index)
-{
-    int end = doc->tokens[index].end;
-    if (doc->tokens[index].type == JSMN_STRING || doc->tokens[index].type == JSMN_PRIMITIVE) return index + 1;
-    do
-        index++;
-    while (index < doc->count && doc->tokens[index].start < end);
-    return index;
+    return v.doc != NULL ? (enum json_type)token(v)->type : JSON_ABSENT;
 }
 
 static struct slice token_text(const struct json_doc *doc, int index)
 {
-    const jsmntok_t *t = &doc->tokens[index];
-    return slice_of(doc->text + t->start, (size_t)(t->end - t->start));
+    const struct token *t = &doc->tokens[index];
+    return slice_of(doc->text + t->start, t->end - t->start);
+}
+
+/* The name that stands at `index`. Most differ from `wanted` in their first
+ * character; there is no NUL in a text. */
+static bool name_is(const struct json_doc *doc, int index, const char *wanted)
+{
+    struct slice name = token_text(doc, index);
+    for (size_t i = 0; i < name.len; i++)
+        if (name.data[i] != (uint8_t)wanted[i]) return false;
+    return wanted[name.len] == 0;
+}
+
+/* Behind the member whose name stands at `key`. */
+static int key_next(const struct json_doc *doc, int key)
+{
+    return doc->tokens[key + 1].next;
 }
 
 struct json json_get(struct json v, const char *name)
 {
     if (json_type(v) != JSON_OBJECT) return absent;
-    struct slice wanted = slice_str(name);
     int key = v.token + 1;
-    for (int left = token(v)->size; left > 0; left--) {
-        if (slice_eq(token_text(v.doc, key), wanted)) return (struct json){v.doc, key + 1};
-        key = after(v.doc, key + 1);
-    }
+    for (int left = token(v)->count; left > 0; left--, key = key_next(v.doc, key))
+        if (name_is(v.doc, key, name)) return (struct json){v.doc, key + 1};
     return absent;
 }
 
 size_t json_count(struct json v)
 {
-    enum json_type type = json_type(v);
-    return type == JSON_OBJECT || type == JSON_ARRAY ? (size_t)token(v)->size : 0;
+    return v.doc != NULL ? token(v)->count : 0;
 }
 
 struct json json_first(struct json array)
 {
-    if (json_type(array) != JSON_ARRAY || token(array)->size == 0) return absent;
+    if (json_type(array) != JSON_ARRAY || token(array)->count == 0) return absent;
     return (struct json){array.doc, array.token + 1};
 }
 
 struct json json_next(struct json array, struct json element)
 {
-    int next = after(array.doc, element.token);
-    if (next >= array.doc->count || array.doc->tokens[next].start >= token(array)->end) return absent;
-    return (struct json){array.doc, next};
+    int next = token(element)->next;
+    return next < token(array)->next ? (struct json){array.doc, next} : absent;
 }
 
 struct slice json_raw(struct json v)
 {
     if (v.doc == NULL) return slice_of(NULL, 0);
     struct slice raw = token_text(v.doc, v.token);
-    if (token(v)->type == JSMN_STRING) return slice_of(raw.data - 1, raw.len + 2);
-    return raw;
+    return token(v)->type == JSON_STRING ? slice_of(raw.data - 1, raw.len + 2) : raw;
 }
 
 static size_t put_utf8(uint8_t *out, unsigned code)
@@ -302,23 +364,24 @@ enum sotto_err json_string(struct arena *arena, struct json v, struct slice *out
 {
     if (json_type(v) != JSON_STRING) return SOTTO_ERR_INVALID;
     struct slice raw = token_text(v.doc, v.token);
-    if (raw.len == 0 || memchr(raw.data, '\\', raw.len) == NULL) {
+    if (!token(v)->escaped) {
         *out = raw;
         return SOTTO_OK;
     }
     uint8_t *text = arena_alloc(arena, raw.len);
     if (text == NULL) return SOTTO_ERR_FULL;
-    struct scan s = {raw.data, raw.data + raw.len};
+    const uint8_t *at = raw.data, *end = at + raw.len;
     size_t len = 0;
-    while (s.at < s.end) {
-        uint8_t c = *s.at++;
-        unsigned code = c;
+    while (at < end) {
+        uint8_t c = *at++;
+        unsigned code;
         if (c != '\\') {
             text[len++] = c;
             continue;
         }
+        at = pass_escape(at, end, &code);
         /* A NUL inside a text helps nobody and hurts C. */
-        if (!check_escape(&s, &code) || code == 0) return SOTTO_ERR_INVALID;
+        if (at == NULL || code == 0) return SOTTO_ERR_INVALID;
         len += put_utf8(text + len, code);
     }
     *out = slice_of(text, len);
@@ -332,7 +395,7 @@ enum sotto_err json_u64(struct json v, uint64_t *out)
     uint64_t value = 0;
     if (raw.len > 16) return SOTTO_ERR_INVALID;
     for (size_t i = 0; i < raw.len; i++) {
-        if (raw.data[i] < '0' || raw.data[i] > '9') return SOTTO_ERR_INVALID;
+        if (!is_digit(raw.data[i])) return SOTTO_ERR_INVALID;
         value = value * 10 + (raw.data[i] - '0');
     }
     if (value > INTEGER_MAX) return SOTTO_ERR_INVALID;
@@ -442,10 +505,9 @@ enum sotto_err json_decode(struct arena *arena, struct json object, const struct
     }
     uint64_t seen = 0, given = 0;
     int key = object.token + 1;
-    for (int left = token(object)->size; left > 0; left--, key = after(object.doc, key + 1)) {
-        struct slice name = token_text(object.doc, key);
+    for (int left = token(object)->count; left > 0; left--, key = key_next(object.doc, key)) {
         size_t i = 0;
-        while (i < count && !slice_is(name, fields[i].name)) i++;
+        while (i < count && !name_is(object.doc, key, fields[i].name)) i++;
         if (i == count) continue;
         if (seen & (uint64_t)1 << i) return wrong(why_out, &fields[i], "is there twice");
         seen |= (uint64_t)1 << i;

@@ -1,4 +1,4 @@
-/* JSON in (jsmn, strict) and out (our own writer). RFC 8259.
+/* JSON in (strict) and out. RFC 8259.
  *
  * A document is parsed into tokens that live in an arena and borrow the text.
  * The whole text is checked: UTF-8, escapes, numbers, literals, no repeated
@@ -74,7 +74,7 @@ void json_begin_object(struct json_writer *w);
 void json_end_object(struct json_writer *w);
 void json_begin_array(struct json_writer *w);
 void json_end_array(struct json_writer *w);
-void json_key(struct json_writer *w, const char *name); /* literal, needs no escapes */
+void json_write_key(struct json_writer *w, struct slice name); /* needs no escapes */
 void json_write_string(struct json_writer *w, struct slice text);
 void json_write_u64(struct json_writer *w, uint64_t v);
 void json_write_bool(struct json_writer *w, bool v);
@@ -82,12 +82,38 @@ void json_write_null(struct json_writer *w);
 void json_write_id(struct json_writer *w, struct id id);
 void json_write_base64(struct json_writer *w, struct slice bytes);
 void json_write_raw(struct json_writer *w, struct slice json);
+/* Inline, so that the compiler counts the characters of literals. */
+static inline void json_key(struct json_writer *w, const char *name) { json_write_key(w, slice_str(name)); }
 /* key and value in one call. */
-void json_put_string(struct json_writer *w, const char *key, struct slice text);
-void json_put_cstr(struct json_writer *w, const char *key, const char *text);
-void json_put_u64(struct json_writer *w, const char *key, uint64_t v);
-void json_put_bool(struct json_writer *w, const char *key, bool v);
-void json_put_id(struct json_writer *w, const char *key, struct id id);
-void json_put_base64(struct json_writer *w, const char *key, struct slice bytes);
+static inline void json_put_string(struct json_writer *w, const char *key, struct slice text)
+{
+    json_key(w, key);
+    json_write_string(w, text);
+}
+static inline void json_put_cstr(struct json_writer *w, const char *key, const char *text)
+{
+    json_key(w, key);
+    json_write_string(w, slice_str(text));
+}
+static inline void json_put_u64(struct json_writer *w, const char *key, uint64_t v)
+{
+    json_key(w, key);
+    json_write_u64(w, v);
+}
+static inline void json_put_bool(struct json_writer *w, const char *key, bool v)
+{
+    json_key(w, key);
+    json_write_bool(w, v);
+}
+static inline void json_put_id(struct json_writer *w, const char *key, struct id id)
+{
+    json_key(w, key);
+    json_write_id(w, id);
+}
+static inline void json_put_base64(struct json_writer *w, const char *key, struct slice bytes)
+{
+    json_key(w, key);
+    json_write_base64(w, bytes);
+}
 
 #endif

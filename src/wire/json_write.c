@@ -2,11 +2,27 @@
 #include "wire/json.h"
 
 #include "base/text.h"
+#include "wire/json_plain.h"
 
 static void separate(struct json_writer *w)
 {
     if (w->comma) buffer_append_byte(w->out, ',');
     w->comma = true;
+}
+
+/* Room for a comma, if one is due, and `more` bytes; where they go, or NULL. */
+static uint8_t *value_begin(struct json_writer *w, size_t more)
+{
+    uint8_t *at = buffer_reserve(w->out, more + w->comma);
+    if (at == NULL) return NULL;
+    if (w->comma) *at++ = ',';
+    w->comma = true;
+    return at;
+}
+
+static void value_end(struct json_writer *w, const uint8_t *end)
+{
+    w->out->len = (size_t)(end - w->out->data);
 }
 
 static void open(struct json_writer *w, uint8_t c)
@@ -27,18 +43,15 @@ void json_end_object(struct json_writer *w) { close(w, '}'); }
 void json_begin_array(struct json_writer *w) { open(w, '['); }
 void json_end_array(struct json_writer *w) { close(w, ']'); }
 
-void json_key(struct json_writer *w, const char *name)
+void json_write_key(struct json_writer *w, struct slice name)
 {
-    size_t len = strlen(name);
-    uint8_t *at = buffer_reserve(w->out, len + 4);
+    uint8_t *at = value_begin(w, name.len + 3);
     if (at == NULL) return;
-    uint8_t *from = at;
-    if (w->comma) *at++ = ',';
     *at++ = '"';
-    memcpy(at, name, len), at += len;
+    memcpy(at, name.data, name.len), at += name.len;
     *at++ = '"';
     *at++ = ':';
-    w->out->len += (size_t)(at - from);
+    value_end(w, at);
     w->comma = false;
 }
 
@@ -61,15 +74,13 @@ void json_write_string(struct json_writer *w, struct slice text)
 {
     separate(w);
     buffer_append_byte(w->out, '"');
-    size_t from = 0;
-    for (size_t i = 0; i < text.len; i++) {
-        uint8_t c = text.data[i];
-        if (c >= 0x20 && c != '"' && c != '\\') continue;
-        buffer_append(w->out, text.data + from, i - from);
-        append_escape(w->out, c);
-        from = i + 1;
+    while (text.len != 0) {
+        size_t plain = json_plain_len(text.data, text.len);
+        buffer_append(w->out, text.data, plain);
+        if (plain == text.len) break;
+        append_escape(w->out, text.data[plain]);
+        text = slice_of(text.data + plain + 1, text.len - plain - 1);
     }
-    if (text.len != from) buffer_append(w->out, text.data + from, text.len - from);
     buffer_append_byte(w->out, '"');
 }
 
@@ -93,10 +104,12 @@ void json_write_null(struct json_writer *w)
 
 void json_write_id(struct json_writer *w, struct id id)
 {
-    separate(w);
-    buffer_append_byte(w->out, '"');
-    buffer_append_id(w->out, id);
-    buffer_append_byte(w->out, '"');
+    uint8_t *at = value_begin(w, ID_TEXT_LEN + 2);
+    if (at == NULL) return;
+    *at++ = '"';
+    id_format(id, (char *)at), at += ID_TEXT_LEN;
+    *at++ = '"'; /* where id_format left a NUL */
+    value_end(w, at);
 }
 
 void json_write_base64(struct json_writer *w, struct slice bytes)
@@ -111,39 +124,4 @@ void json_write_raw(struct json_writer *w, struct slice json)
 {
     separate(w);
     buffer_append_slice(w->out, json);
-}
-
-void json_put_string(struct json_writer *w, const char *key, struct slice text)
-{
-    json_key(w, key);
-    json_write_string(w, text);
-}
-
-void json_put_cstr(struct json_writer *w, const char *key, const char *text)
-{
-    json_put_string(w, key, slice_str(text));
-}
-
-void json_put_u64(struct json_writer *w, const char *key, uint64_t v)
-{
-    json_key(w, key);
-    json_write_u64(w, v);
-}
-
-void json_put_bool(struct json_writer *w, const char *key, bool v)
-{
-    json_key(w, key);
-    json_write_bool(w, v);
-}
-
-void json_put_id(struct json_writer *w, const char *key, struct id id)
-{
-    json_key(w, key);
-    json_write_id(w, id);
-}
-
-void json_put_base64(struct json_writer *w, const char *key, struct slice bytes)
-{
-    json_key(w, key);
-    json_write_base64(w, bytes);
 }

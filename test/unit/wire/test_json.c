@@ -8,6 +8,7 @@
 
 #include "base/limits.h"
 #include "wire/json.h"
+#include "wire/json_plain.h"
 
 #include <stdlib.h>
 #include <string.h>
@@ -125,6 +126,116 @@ static void json__parse__tokens_and_arena_are_bounded(void **state)
     arena_init(&small, NULL, 0, 256);
     assert_int_equal(json_parse(&small, SLICE_LIT("{}"), &root), SOTTO_ERR_FULL);
     arena_deinit(&small);
+}
+
+static bool is_plain(uint8_t c)
+{
+    return c >= 0x20 && c != '"' && c != '\\';
+}
+
+static void json__plain_len__stops_at_what_is_not_plain(void **state)
+{
+    static const uint8_t ends[] = {0x00, 0x1f, '"', '\\'}, others[] = {0x20, '!', '#', '[', ']', 0x7f, 0x80, 0x9f, 0xa2, 0xdc, 0xff};
+    (void)state;
+    for (size_t len = 0; len <= 130; len++)
+        for (size_t align = 0; align < 16; align++) {
+            uint8_t *memory = malloc(align + len + 1), *text = memory + 1 + align; /* it ends where the text ends */
+            for (size_t i = 0; i < len; i++) text[i] = others[(i + len) % sizeof(others)];
+            assert_int_equal(json_plain_len(text, len), len);
+            for (size_t at = len; at-- > 0;) {
+                text[at] = ends[(at + align) % sizeof(ends)]; /* the ones behind stay */
+                assert_int_equal(json_plain_len(text, len), at);
+            }
+            free(memory);
+        }
+    for (unsigned c = 0; c < 256; c++)
+        for (size_t at = 0; at < 40; at++) {
+            uint8_t text[40];
+            memset(text, 'a', sizeof(text));
+            text[at] = (uint8_t)c;
+            assert_int_equal(json_plain_len(text, sizeof(text)), is_plain((uint8_t)c) ? sizeof(text) : at);
+        }
+}
+
+/* What is written is read again, and every character that must be is escaped. */
+static void json__string__every_byte_at_every_offset_goes_out_and_in(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t len = 1; len <= 40; len++)
+        for (size_t at = 0; at < len; at++)
+            for (unsigned c = 1; c < 0x80; c++) {
+                uint8_t text[40];
+                struct json root;
+                struct slice again;
+                struct arena arena;
+                arena_init(&arena, f->first, sizeof(f->first), 4096);
+                memset(text, 'a', len);
+                text[at] = (uint8_t)c;
+                buffer_clear(&f->text);
+                struct json_writer w = json_writer_of(&f->text);
+                json_write_string(&w, slice_of(text, len));
+                assert_int_equal(is_plain((uint8_t)c), f->text.len == len + 2);
+                assert_int_equal(json_parse(&arena, buffer_slice(&f->text), &root), SOTTO_OK);
+                assert_int_equal(json_string(&arena, root, &again), SOTTO_OK);
+                assert_true(slice_eq(again, slice_of(text, len)));
+                arena_deinit(&arena);
+            }
+}
+
+static void json__parse__every_byte_at_every_place_of_a_string(void **state)
+{
+    struct fixture *f = *state;
+    for (size_t len = 1; len <= 36; len++)
+        for (size_t at = 0; at < len; at++)
+            for (unsigned c = 0; c < 256; c++) {
+                struct json root;
+                struct arena arena;
+                uint8_t text[40];
+                arena_init(&arena, f->first, sizeof(f->first), 4096);
+                memset(text, 'a', sizeof(text));
+                text[0] = text[len + 1] = '"';
+                text[1 + at] = (uint8_t)c;
+                /* Two bytes more: what stands behind a string that ended early. */
+                bool good = json_parse(&arena, slice_of(text, len + 2), &root) == SOTTO_OK;
+                bool escape = c == '\\' && at + 1 < len; /* of an `a`: there is no such escape */
+                assert_int_equal(good, is_plain((uint8_t)c) && c < 0x80 && !escape);
+                arena_deinit(&arena);
+            }
+}
+
+static void json__parse__tokens_survive_growing(void **state)
+{
+    struct fixture *f = *state;
+    struct json_writer w = json_writer_of(&f->text);
+    json_begin_object(&w);
+    json_put_u64(&w, "first", 1);
+    json_key(&w, "many");
+    json_begin_array(&w);
+    for (uint64_t i = 0; i < 1000; i++) {
+        json_begin_object(&w);
+        json_put_u64(&w, "n", i);
+        json_put_cstr(&w, "s", "x\n");
+        json_end_object(&w);
+    }
+    json_end_array(&w);
+    json_put_bool(&w, "last", true);
+    json_end_object(&w);
+    struct json root;
+    uint64_t n = 0, expected = 0;
+    bool last = false;
+    assert_int_equal(json_parse(&f->arena, buffer_slice(&f->text), &root), SOTTO_OK);
+    assert_int_equal(json_count(root), 3);
+    assert_int_equal(json_u64(json_get(root, "first"), &n), SOTTO_OK);
+    assert_int_equal(json_bool(json_get(root, "last"), &last), SOTTO_OK);
+    assert_true(n == 1 && last);
+    struct json many = json_get(root, "many");
+    assert_int_equal(json_count(many), 1000);
+    for (struct json e = json_first(many); json_type(e) != JSON_ABSENT; e = json_next(many, e), expected++) {
+        assert_int_equal(json_u64(json_get(e, "n"), &n), SOTTO_OK);
+        assert_int_equal(n, expected);
+        assert_true(slice_is(json_raw(json_get(e, "s")), "\"x\\n\""));
+    }
+    assert_int_equal(expected, 1000);
 }
 
 static void json__get__members_and_elements(void **state)
@@ -336,6 +447,10 @@ int main(void)
         cmocka_unit_test_setup_teardown(json__parse__every_cut_of_a_request_is_refused, setup, teardown),
         cmocka_unit_test_setup_teardown(json__parse__depth_is_bounded, setup, teardown),
         cmocka_unit_test_setup_teardown(json__parse__tokens_and_arena_are_bounded, setup, teardown),
+        cmocka_unit_test_setup_teardown(json__plain_len__stops_at_what_is_not_plain, setup, teardown),
+        cmocka_unit_test_setup_teardown(json__string__every_byte_at_every_offset_goes_out_and_in, setup, teardown),
+        cmocka_unit_test_setup_teardown(json__parse__every_byte_at_every_place_of_a_string, setup, teardown),
+        cmocka_unit_test_setup_teardown(json__parse__tokens_survive_growing, setup, teardown),
         cmocka_unit_test_setup_teardown(json__get__members_and_elements, setup, teardown),
         cmocka_unit_test_setup_teardown(json__string__escapes, setup, teardown),
         cmocka_unit_test_setup_teardown(json__u64__whole_numbers_only, setup, teardown),
