@@ -417,7 +417,7 @@ static const char *close_reason(uint16_t code)
     case CLOSE_SIGN_IN: return "sign in again; keep your keys";
     case CLOSE_GONE: return "the account is gone";
     case CLOSE_HELLO: return "no hello";
-    case CLOSE_LIMITED: return "too many connections or requests; wait a minute";
+    case CLOSE_LIMITED: return "too many requests; wait a minute";
     case WS_CLOSE_POLICY: return "too many mistakes";
     case WS_CLOSE_TOO_BIG: return "too large";
     case WS_CLOSE_BAD_DATA: return "not UTF-8";

@@ -36,6 +36,15 @@ def test_operations__exit_codes():
         assert f"| {number} |" in page
 
 
+def test_protocol__names_every_close_code():
+    page = (ROOT / "docs" / "protocol.md").read_text()
+    table = page.split("### Close codes", 1)[1].split("\n#", 1)[0]
+    told = {int(code) for row in re.findall(r"^\| ([\d, ]+) \|", table, re.M) for code in row.split(",")}
+    headers = [ROOT / "src" / "gateway" / "conn.h", ROOT / "src" / "net" / "websocket.h"]
+    sent = {int(code) for header in headers for code in re.findall(r"CLOSE_\w+ = (\d+)", header.read_text())}
+    assert sent and told == sent
+
+
 def test_pages__name_only_files_that_exist():
     for page in ("README.md", "ARCHITECTURE.md", "docs/operations.md"):
         text = (ROOT / page).read_text()
