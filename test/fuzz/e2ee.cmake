@@ -1,3 +1,6 @@
+if(NOT SOTTO_E2EE)
+  return()
+endif()
 foreach(name e2ee_parse e2ee_spqr e2ee_session e2ee_record)
   sotto_fuzzer(${name} LINK e2ee_test_support)
   if(TARGET fuzz_${name})

@@ -1,3 +1,6 @@
+if(NOT SOTTO_E2EE)
+  return()
+endif()
 foreach(name e2ee_media e2ee_backup e2ee_link)
   sotto_fuzzer(${name} LINK sotto_e2ee)
   if(TARGET fuzz_${name})

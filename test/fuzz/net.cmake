@@ -1,3 +1,6 @@
+if(NOT SOTTO_SERVER)
+  return()
+endif()
 sotto_fuzzer(http LINK sotto_net)
 sotto_fuzzer(websocket LINK sotto_net)
 # The parser's state machine guides the HTTP fuzzer too.

@@ -1,2 +1,5 @@
+if(NOT SOTTO_SERVER)
+  return()
+endif()
 sotto_fuzzer(json LINK sotto_wire)
 sotto_fuzzer(record LINK sotto_core)
