@@ -1,14 +1,14 @@
-/* JSON reading: one pass of recursive descent over the grammar of RFC 8259,
- * which refuses what is not JSON and leaves a token for each value and name.
+/* JSON reading: a strict check of the text, then jsmn's tokens over it.
  *
- * Tokens stand in the order of the text, a container before what it holds. Each
- * knows the first token behind its value, so that members and elements that
- * nobody asked for are stepped over, whatever is in them. Nothing is decoded
- * until somebody asks for it.
+ * jsmn finds the tokens and is lenient about what stands between them and
+ * inside primitives. So the text first passes `check`, a recursive descent
+ * over the grammar of RFC 8259 that builds nothing; after it, whatever jsmn
+ * reports is well formed (jsmn's own strict mode would only add a refusal of
+ * numbers and words at the root).
  *
- * A text is mostly strings: their plain characters are passed sixteen at a time
- * (json_plain.h). UTF-8 is judged before, over the whole text, as that is the
- * faster of the two when it is ASCII.
+ * A text is mostly strings: the check passes their plain characters sixteen at
+ * a time (json_plain.h). UTF-8 is judged before, over the whole text, as that is
+ * the faster of the two when it is ASCII.
  *
  * Member names are compared as they stand in the text: a name written with
  * escapes matches none of ours and is ignored like any other unknown member.
@@ -19,20 +19,16 @@
 #include "base/text.h"
 #include "wire/json_plain.h"
 
+#define JSMN_STATIC
+#define JSMN_PARENT_LINKS
+#include <jsmn.h>
+
 #include <stdio.h>
 
-struct token {
-    uint32_t start, end; /* in the text; of a string, without the quotes */
-    uint16_t next;       /* index of the first token behind the value */
-    uint16_t count;      /* elements or members */
-    uint8_t type;        /* enum json_type */
-    bool escaped;        /* a string with a backslash in it */
-};
-_Static_assert(SOTTO_JSON_TOKENS_MAX <= UINT16_MAX, "indices of tokens are 16 bits");
-
 struct json_doc {
-    const uint8_t *text;
-    struct token *tokens;
+    const char *text;
+    jsmntok_t *tokens;
+    int count;
 };
 
 enum { TOKENS_FIRST = 48 };
@@ -99,21 +95,17 @@ static const uint8_t *pass_escape(const uint8_t *at, const uint8_t *end, unsigne
     return at;
 }
 
-static const uint8_t *pass_string(const uint8_t *at, const uint8_t *end, bool *escaped_out)
+static const uint8_t *pass_string(const uint8_t *at, const uint8_t *end)
 {
-    bool escaped = false;
     if (at == end || *at++ != '"') return NULL;
     for (;;) {
         unsigned code;
         at += json_plain_len(at, (size_t)(end - at));
         if (at == end) return NULL;
         uint8_t c = *at++;
-        if (c == '"') break;
+        if (c == '"') return at;
         if (c != '\\' || (at = pass_escape(at, end, &code)) == NULL) return NULL;
-        escaped = true;
     }
-    *escaped_out = escaped;
-    return at;
 }
 
 static const uint8_t *pass_digits(const uint8_t *at, const uint8_t *end)
@@ -143,133 +135,80 @@ static const uint8_t *pass_word(const uint8_t *at, const uint8_t *end, struct sl
     return at + word.len;
 }
 
-/* ---- Tokens --------------------------------------------------------------
- * The parse_ functions do as the pass_ functions and add tokens. */
+static const uint8_t *pass_value(const uint8_t *at, const uint8_t *end, unsigned depth);
 
-struct parser {
-    const uint8_t *text, *end;
-    struct arena *arena;
-    struct token *tokens;
-    size_t count, size;
-    bool arena_full;
-};
-
-static bool tokens_grow(struct parser *p)
+static const uint8_t *pass_name(const uint8_t *at, const uint8_t *end)
 {
-    if (p->size == SOTTO_JSON_TOKENS_MAX) return false;
-    size_t size = p->size == 0 ? TOKENS_FIRST : p->size * 4;
-    if (size > SOTTO_JSON_TOKENS_MAX) size = SOTTO_JSON_TOKENS_MAX;
-    struct token *tokens = arena_alloc(p->arena, size * sizeof(*tokens));
-    if (tokens == NULL) {
-        p->arena_full = true;
-        return false;
-    }
-    if (p->count != 0) memcpy(tokens, p->tokens, p->count * sizeof(*tokens));
-    p->tokens = tokens;
-    p->size = size;
-    return true;
-}
-
-/* `start` and `end` as they shall stand in the token; gives `end` back, or NULL. */
-static const uint8_t *token_add(struct parser *p, enum json_type type, const uint8_t *start, const uint8_t *end)
-{
-    if (p->count == p->size && !tokens_grow(p)) return NULL;
-    struct token *t = &p->tokens[p->count++];
-    *t = (struct token){.start = (uint32_t)(start - p->text), .end = (uint32_t)(end - p->text),
-                        .next = (uint16_t)p->count, .type = (uint8_t)type};
-    return end;
-}
-
-static const uint8_t *parse_string(struct parser *p, const uint8_t *at)
-{
-    bool escaped;
-    const uint8_t *end = pass_string(at, p->end, &escaped);
-    if (end == NULL || token_add(p, JSON_STRING, at + 1, end - 1) == NULL) return NULL;
-    p->tokens[p->count - 1].escaped = escaped;
-    return end;
-}
-
-static const uint8_t *parse_value(struct parser *p, const uint8_t *at, unsigned depth);
-
-static const uint8_t *parse_name(struct parser *p, const uint8_t *at)
-{
-    at = parse_string(p, pass_space(at, p->end));
+    at = pass_string(pass_space(at, end), end);
     if (at == NULL) return NULL;
-    at = pass_space(at, p->end);
-    return at < p->end && *at == ':' ? at + 1 : NULL;
+    at = pass_space(at, end);
+    return at < end && *at == ':' ? at + 1 : NULL;
 }
 
-static const uint8_t *parse_container(struct parser *p, const uint8_t *at, unsigned depth)
+static const uint8_t *pass_container(const uint8_t *at, const uint8_t *end, unsigned depth)
 {
     bool object = *at == '{';
     uint8_t close = object ? '}' : ']';
-    size_t index = p->count, count = 0;
-    if (depth == SOTTO_JSON_DEPTH_MAX || token_add(p, object ? JSON_OBJECT : JSON_ARRAY, at, at) == NULL) return NULL;
-    at = pass_space(at + 1, p->end);
-    while (count != 0 || at == p->end || *at != close) {
-        if (object && (at = parse_name(p, at)) == NULL) return NULL;
-        at = parse_value(p, at, depth + 1);
+    if (depth == SOTTO_JSON_DEPTH_MAX) return NULL;
+    at = pass_space(at + 1, end);
+    if (at < end && *at == close) return at + 1;
+    for (;;) {
+        if (object && (at = pass_name(at, end)) == NULL) return NULL;
+        at = pass_value(at, end, depth + 1);
         if (at == NULL) return NULL;
-        count++;
-        at = pass_space(at, p->end);
-        if (at == p->end) return NULL;
-        if (*at == close) break;
+        at = pass_space(at, end);
+        if (at == end) return NULL;
+        if (*at == close) return at + 1;
         if (*at++ != ',') return NULL;
     }
-    struct token *t = &p->tokens[index];
-    t->end = (uint32_t)(at + 1 - p->text);
-    t->next = (uint16_t)p->count;
-    t->count = (uint16_t)count;
-    return at + 1;
 }
 
-static const uint8_t *parse_value(struct parser *p, const uint8_t *at, unsigned depth)
+static const uint8_t *pass_value(const uint8_t *at, const uint8_t *end, unsigned depth)
 {
-    enum json_type type;
-    const uint8_t *end;
-    at = pass_space(at, p->end);
-    if (at == p->end) return NULL;
+    at = pass_space(at, end);
+    if (at == end) return NULL;
     switch (*at) {
     case '{':
-    case '[': return parse_container(p, at, depth);
-    case '"': return parse_string(p, at);
-    case 't':
-        type = JSON_BOOL;
-        end = pass_word(at, p->end, SLICE_LIT("true"));
-        break;
-    case 'f':
-        type = JSON_BOOL;
-        end = pass_word(at, p->end, SLICE_LIT("false"));
-        break;
-    case 'n':
-        type = JSON_NULL;
-        end = pass_word(at, p->end, SLICE_LIT("null"));
-        break;
-    default:
-        type = JSON_NUMBER;
-        end = pass_number(at, p->end);
-        break;
+    case '[': return pass_container(at, end, depth);
+    case '"': return pass_string(at, end);
+    case 't': return pass_word(at, end, SLICE_LIT("true"));
+    case 'f': return pass_word(at, end, SLICE_LIT("false"));
+    case 'n': return pass_word(at, end, SLICE_LIT("null"));
+    default: return pass_number(at, end);
     }
-    return end != NULL ? token_add(p, type, at, end) : NULL;
+}
+
+static bool check(struct slice text)
+{
+    const uint8_t *end = text.data + text.len;
+    if (!utf8_valid(text)) return false;
+    const uint8_t *at = pass_value(text.data, end, 0);
+    return at != NULL && pass_space(at, end) == end;
 }
 
 /* ---- Documents ---------------------------------------------------------- */
 
 enum sotto_err json_parse(struct arena *arena, struct slice text, struct json *root_out)
 {
-    if (text.len == 0 || text.len > SOTTO_RECORD_MAX * 2 || !utf8_valid(text)) return SOTTO_ERR_INVALID;
-    struct parser p = {.text = text.data, .end = text.data + text.len, .arena = arena};
+    if (text.len == 0 || text.len > SOTTO_RECORD_MAX * 2 || !check(text)) return SOTTO_ERR_INVALID;
     struct json_doc *doc = arena_alloc(arena, sizeof(*doc));
     if (doc == NULL) return SOTTO_ERR_FULL;
-    const uint8_t *at = parse_value(&p, p.text, 0);
-    if (at == NULL) return p.arena_full ? SOTTO_ERR_FULL : SOTTO_ERR_INVALID;
-    if (pass_space(at, p.end) != p.end) return SOTTO_ERR_INVALID;
-    *doc = (struct json_doc){p.text, p.tokens};
+    doc->text = (const char *)text.data;
+    for (unsigned size = TOKENS_FIRST;; size *= 4) {
+        if (size > SOTTO_JSON_TOKENS_MAX) size = SOTTO_JSON_TOKENS_MAX;
+        doc->tokens = arena_alloc(arena, size * sizeof(jsmntok_t));
+        if (doc->tokens == NULL) return SOTTO_ERR_FULL;
+        jsmn_parser parser;
+        jsmn_init(&parser);
+        doc->count = jsmn_parse(&parser, doc->text, text.len, doc->tokens, size);
+        if (doc->count > 0) break;
+        if (doc->count != JSMN_ERROR_NOMEM || size == SOTTO_JSON_TOKENS_MAX) return SOTTO_ERR_INVALID;
+    }
     *root_out = (struct json){doc, 0};
     return SOTTO_OK;
 }
 
-static const struct token *token(struct json v)
+static const jsmntok_t *token(struct json v)
 {
     return &v.doc->tokens[v.token];
 }
@@ -278,13 +217,33 @@ static const struct json absent = {NULL, 0};
 
 enum json_type json_type(struct json v)
 {
-    return v.doc != NULL ? (enum json_type)token(v)->type : JSON_ABSENT;
+    if (v.doc == NULL) return JSON_ABSENT;
+    const jsmntok_t *t = token(v);
+    switch (t->type) {
+    case JSMN_OBJECT: return JSON_OBJECT;
+    case JSMN_ARRAY: return JSON_ARRAY;
+    case JSMN_STRING: return JSON_STRING;
+    default: break;
+    }
+    char c = v.doc->text[t->start];
+    return c == 'n' ? JSON_NULL : c == 't' || c == 'f' ? JSON_BOOL : JSON_NUMBER;
+}
+
+/* Index of the first token behind the value at `index`. */
+static int after(const struct json_doc *doc, int index)
+{
+    int end = doc->tokens[index].end;
+    if (doc->tokens[index].type == JSMN_STRING || doc->tokens[index].type == JSMN_PRIMITIVE) return index + 1;
+    do
+        index++;
+    while (index < doc->count && doc->tokens[index].start < end);
+    return index;
 }
 
 static struct slice token_text(const struct json_doc *doc, int index)
 {
-    const struct token *t = &doc->tokens[index];
-    return slice_of(doc->text + t->start, t->end - t->start);
+    const jsmntok_t *t = &doc->tokens[index];
+    return slice_of(doc->text + t->start, (size_t)(t->end - t->start));
 }
 
 /* The name that stands at `index`. Most differ from `wanted` in their first
@@ -297,43 +256,41 @@ static bool name_is(const struct json_doc *doc, int index, const char *wanted)
     return wanted[name.len] == 0;
 }
 
-/* Behind the member whose name stands at `key`. */
-static int key_next(const struct json_doc *doc, int key)
-{
-    return doc->tokens[key + 1].next;
-}
-
 struct json json_get(struct json v, const char *name)
 {
     if (json_type(v) != JSON_OBJECT) return absent;
     int key = v.token + 1;
-    for (int left = token(v)->count; left > 0; left--, key = key_next(v.doc, key))
+    for (int left = token(v)->size; left > 0; left--) {
         if (name_is(v.doc, key, name)) return (struct json){v.doc, key + 1};
+        key = after(v.doc, key + 1);
+    }
     return absent;
 }
 
 size_t json_count(struct json v)
 {
-    return v.doc != NULL ? token(v)->count : 0;
+    enum json_type type = json_type(v);
+    return type == JSON_OBJECT || type == JSON_ARRAY ? (size_t)token(v)->size : 0;
 }
 
 struct json json_first(struct json array)
 {
-    if (json_type(array) != JSON_ARRAY || token(array)->count == 0) return absent;
+    if (json_type(array) != JSON_ARRAY || token(array)->size == 0) return absent;
     return (struct json){array.doc, array.token + 1};
 }
 
 struct json json_next(struct json array, struct json element)
 {
-    int next = token(element)->next;
-    return next < token(array)->next ? (struct json){array.doc, next} : absent;
+    int next = after(array.doc, element.token);
+    if (next >= array.doc->count || array.doc->tokens[next].start >= token(array)->end) return absent;
+    return (struct json){array.doc, next};
 }
 
 struct slice json_raw(struct json v)
 {
     if (v.doc == NULL) return slice_of(NULL, 0);
     struct slice raw = token_text(v.doc, v.token);
-    return token(v)->type == JSON_STRING ? slice_of(raw.data - 1, raw.len + 2) : raw;
+    return token(v)->type == JSMN_STRING ? slice_of(raw.data - 1, raw.len + 2) : raw;
 }
 
 static size_t put_utf8(uint8_t *out, unsigned code)
@@ -364,7 +321,7 @@ enum sotto_err json_string(struct arena *arena, struct json v, struct slice *out
 {
     if (json_type(v) != JSON_STRING) return SOTTO_ERR_INVALID;
     struct slice raw = token_text(v.doc, v.token);
-    if (!token(v)->escaped) {
+    if (raw.len == 0 || memchr(raw.data, '\\', raw.len) == NULL) {
         *out = raw;
         return SOTTO_OK;
     }
@@ -505,7 +462,7 @@ enum sotto_err json_decode(struct arena *arena, struct json object, const struct
     }
     uint64_t seen = 0, given = 0;
     int key = object.token + 1;
-    for (int left = token(object)->count; left > 0; left--, key = key_next(object.doc, key)) {
+    for (int left = token(object)->size; left > 0; left--, key = after(object.doc, key + 1)) {
         size_t i = 0;
         while (i < count && !name_is(object.doc, key, fields[i].name)) i++;
         if (i == count) continue;

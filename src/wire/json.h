@@ -1,4 +1,4 @@
-/* JSON in (strict) and out. RFC 8259.
+/* JSON in (jsmn, strict) and out (our own writer). RFC 8259.
  *
  * A document is parsed into tokens that live in an arena and borrow the text.
  * The whole text is checked: UTF-8, escapes, numbers, literals, no repeated

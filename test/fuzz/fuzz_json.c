@@ -3,16 +3,10 @@
  * The text is copied into memory of its own size, so that a sanitizer sees
  * reads past its end. What was accepted is written out by our writer, parsed
  * again and written again: both outputs must be equal. The same text goes
- * through the decoder by table with a field of every kind. jsmn is the second
- * opinion on what stands where: it takes what we accept, and for each of its
- * names json_get gives the value that jsmn gives. */
+ * through the decoder by table with a field of every kind. */
 #include "base/limits.h"
 #include "base/text.h"
 #include "wire/json.h"
-
-#define JSMN_STATIC
-#define JSMN_PARENT_LINKS
-#include <jsmn.h>
 
 #include <stdlib.h>
 
@@ -77,64 +71,6 @@ static void rewrite(struct arena *arena, struct json v, struct json_writer *w)
     }
 }
 
-static struct slice jsmn_raw(const char *text, const jsmntok_t *t)
-{
-    int quote = t->type == JSMN_STRING;
-    return slice_of(text + t->start - quote, (size_t)(t->end - t->start + 2 * quote));
-}
-
-static int jsmn_after(const jsmntok_t *tokens, int count, int index)
-{
-    int end = tokens[index].end;
-    do index++;
-    while (index < count && tokens[index].start < end);
-    return index;
-}
-
-/* The value v stands in `tokens` at `index`, and so does all in it. */
-static void compare(struct json v, const char *text, const jsmntok_t *tokens, int count, int index)
-{
-    const jsmntok_t *t = &tokens[index];
-    SOTTO_ASSERT(slice_eq(json_raw(v), jsmn_raw(text, t)) && json_raw(v).data == jsmn_raw(text, t).data);
-    if (t->type != JSMN_OBJECT && t->type != JSMN_ARRAY) return;
-    SOTTO_ASSERT(json_count(v) == (size_t)t->size);
-    SOTTO_ASSERT((json_type(v) == JSON_OBJECT) == (t->type == JSMN_OBJECT));
-    struct json e = json_first(v);
-    for (int at = index + 1, left = t->size; left > 0; left--) {
-        if (t->type == JSMN_ARRAY) {
-            compare(e, text, tokens, count, at);
-            e = json_next(v, e);
-            at = jsmn_after(tokens, count, at);
-            continue;
-        }
-        char name[64];
-        int len = tokens[at].end - tokens[at].start;
-        if (len < (int)sizeof(name)) {
-            memcpy(name, text + tokens[at].start, (size_t)len);
-            name[len] = 0;
-            /* The first of those with that name, which is this one or before it. */
-            struct slice raw = json_raw(json_get(v, name));
-            SOTTO_ASSERT(raw.data != NULL && raw.data <= jsmn_raw(text, &tokens[at + 1]).data);
-            if (raw.data == jsmn_raw(text, &tokens[at + 1]).data)
-                compare(json_get(v, name), text, tokens, count, at + 1);
-        }
-        at = jsmn_after(tokens, count, at + 1);
-    }
-    if (t->type == JSMN_ARRAY) SOTTO_ASSERT(json_type(e) == JSON_ABSENT);
-}
-
-static void compare_with_jsmn(struct json root, struct slice text)
-{
-    jsmntok_t *tokens = malloc(SOTTO_JSON_TOKENS_MAX * sizeof(*tokens));
-    if (tokens == NULL) abort();
-    jsmn_parser parser;
-    jsmn_init(&parser);
-    int count = jsmn_parse(&parser, (const char *)text.data, text.len, tokens, SOTTO_JSON_TOKENS_MAX);
-    SOTTO_ASSERT(count > 0);
-    compare(root, (const char *)text.data, tokens, count, 0);
-    free(tokens);
-}
-
 static bool pass(struct slice text, struct buffer *out)
 {
     struct arena arena;
@@ -144,7 +80,6 @@ static bool pass(struct slice text, struct buffer *out)
     if (ok) {
         struct json_writer w = json_writer_of(out);
         rewrite(&arena, root, &w);
-        compare_with_jsmn(root, text);
         struct fields f = {.count = 0};
         struct buffer why;
         buffer_init(&why, 1024);
