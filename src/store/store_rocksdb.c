@@ -50,6 +50,7 @@
 #include "store/wal_tail.h"
 
 #include <errno.h>
+#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
@@ -114,11 +115,25 @@ static rocksdb_options_t *make_family_options(const struct store_rocksdb *s, enu
     return f == STORE_MESSAGE || f == STORE_DEDUPE || f == STORE_MEMBER ? with_insert_hints(o) : o;
 }
 
-static void lower_background_threads(rocksdb_options_t *o)
+static void *make_background_threads(void *arg)
 {
+    rocksdb_env_t *env = arg;
+    struct sched_param none = {0};
+    (void)sched_setscheduler(0, SCHED_IDLE, &none); /* without it all works, too */
+    rocksdb_env_set_background_threads(env, 1);
+    rocksdb_env_set_high_priority_background_threads(env, 1);
+    return NULL;
+}
+
+/* RocksDB's threads of this process, if there are none yet. They inherit how they
+ * are scheduled from the thread that makes them, and that one could not go back:
+ * so it is one for the purpose. */
+static void start_background_threads(rocksdb_options_t *o)
+{
+    pthread_t thread;
     rocksdb_env_t *env = rocksdb_create_default_env();
-    rocksdb_env_lower_thread_pool_cpu_priority(env);
-    rocksdb_env_lower_high_priority_thread_pool_cpu_priority(env);
+    SOTTO_ASSERT(pthread_create(&thread, NULL, make_background_threads, env) == 0);
+    pthread_join(thread, NULL);
     rocksdb_options_set_env(o, env);
     rocksdb_env_destroy(env);
 }
@@ -133,7 +148,7 @@ static rocksdb_options_t *make_database_options(const struct store_rocksdb *s)
     rocksdb_options_set_max_total_wal_size(o, 4 * (uint64_t)s->write_buffer);
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_allow_concurrent_memtable_write(o, 0); /* one writer, and states in place */
-    lower_background_threads(o);
+    start_background_threads(o);
     rocksdb_options_set_max_open_files(o, 512);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_keep_log_file_num(o, 4);
