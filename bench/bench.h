@@ -169,6 +169,7 @@ void report_double(struct report *r, const char *name, double v);
 void report_print(struct bench *b, struct report *r);
 
 bool scenario_pairs(struct bench *b);
+bool scenario_relay(struct bench *b);
 bool scenario_open(struct bench *b);
 bool scenario_idle(struct bench *b);
 bool scenario_login(struct bench *b);

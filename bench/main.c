@@ -15,6 +15,7 @@ struct scenario {
 };
 static const struct scenario scenarios[] = {
     {"pairs", scenario_pairs, "pairs of people, closed loop: sent, received and confirmed"},
+    {"relay", scenario_relay, "a bare relay with group commit, to compare with: no store, no receipt"},
     {"open", scenario_open, "the same at a fixed rate; latency from the time a message was due"},
     {"idle", scenario_idle, "memory of connections that do nothing"},
     {"login", scenario_login, "signing in, with the server's real password hashing"},
@@ -31,7 +32,7 @@ struct number {
 };
 #define NUMBER(name, min, max, preset, help) {#name, offsetof(struct options, name), min, max, preset, help}
 static const struct number numbers[] = {
-    NUMBER(pairs, 1, 9000, 500, "pairs in `pairs` and `open`"),
+    NUMBER(pairs, 1, 9000, 500, "pairs in `pairs`, `relay` and `open`"),
     NUMBER(inflight, 1, 512, 1, "messages in flight per pair; without it 1, then 8"),
     NUMBER(seconds, 1, 3600, 10, "measured time"),
     NUMBER(warmup, 0, 600, 2, "time before it"),
@@ -115,7 +116,8 @@ static bool one_run(const struct options *wanted, const struct scenario *s)
     struct bench b = {.options = o, .mask = &mask};
     if (loop_create(clock_system(), 64, &b.loop) != SOTTO_OK) return false;
     bool login = s->run == scenario_login;
-    bool ok = server_start(&b.server, o, login ? login_args : bench_open_args) && s->run(&b);
+    bool ok = (s->run == scenario_relay || server_start(&b.server, o, login ? login_args : bench_open_args)) &&
+              s->run(&b);
     for (int i = 0; i < 5; i++) loop_turn(b.loop, 0);
     server_stop(&b.server);
     loop_destroy(&b.loop);
@@ -128,7 +130,7 @@ static bool run_scenario(struct options *o, const struct scenario *s)
     bool ok = true;
     for (uint64_t i = 0; i < o->runs; i++) {
         ok = one_run(o, s) && ok;
-        if (s->run != scenario_pairs || o->inflight_given) continue;
+        if ((s->run != scenario_pairs && s->run != scenario_relay) || o->inflight_given) continue;
         struct options eight = *o;
         eight.inflight = 8;
         ok = one_run(&eight, s) && ok;

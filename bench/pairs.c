@@ -11,7 +11,7 @@
  * back, and takes the latency from the time at which the message should have
  * left: a server that stalls is not spared the messages that were due meanwhile.
  */
-#include "bench.h"
+#include "relay.h"
 
 #include <sched.h>
 #include <stdlib.h>
@@ -246,7 +246,9 @@ bool scenario_pairs(struct bench *b)
 {
     const struct options *o = b->options;
     struct load l = {0};
-    bool ok = load_open(&l, b) && bench_wait(b, load_live, &l, 60000, "opening connections");
+    double relay = 0;
+    bool ok = b->server.pid == 0 || relay_beside(b, o->inflight, &relay);
+    ok = load_open(&l, b) && bench_wait(b, load_live, &l, 60000, "opening connections") && ok;
     if (ok) {
         struct report r;
         report_init(&r, "pairs");
@@ -261,6 +263,10 @@ bool scenario_pairs(struct bench *b)
         report_u64(&r, "inflight", o->inflight);
         report_u64(&r, "payload", o->payload);
         if (r.msgs) report_double(&r, "generator_cpu_us_per_msg", (double)m.generator_us / (double)r.msgs);
+        if (r.msgs && relay > 0) {
+            report_double(&r, "relay_cpu_us_per_msg", relay);
+            report_double(&r, "relay_ratio", (double)r.cpu_us / (double)r.msgs / relay);
+        }
         report_print(b, &r);
         ok = ok && r.lost == 0 && b->protocol_faults == 0;
     }
