@@ -32,7 +32,7 @@ struct options {
     const char *server_binary;
     const char *data_parent;
     int server_cpu, generator_cpu; /* -1: not pinned */
-    uint64_t pairs, inflight, seconds, warmup, payload, rate, connections, devices, messages, readers, runs;
+    uint64_t pairs, inflight, seconds, warmup, payload, relay, rate, connections, devices, messages, readers, runs;
     bool inflight_given;
     char *extra[BENCH_EXTRA_MAX]; /* options for sottod */
     int extra_count;

@@ -37,6 +37,7 @@ static const struct number numbers[] = {
     NUMBER(seconds, 1, 3600, 10, "measured time"),
     NUMBER(warmup, 0, 600, 2, "time before it"),
     NUMBER(payload, 1, 65536, 200, "bytes of a message"),
+    NUMBER(relay, 0, 3600, 2, "seconds of the bare relay before `pairs`, for relay_ratio; 0: without"),
     NUMBER(rate, 0, 10000000, 0, "messages a second in `open`; 0: half of the measured maximum"),
     NUMBER(connections, 1, 1000000, 15000, "connections in `idle`"),
     NUMBER(devices, 1, SOTTO_DEVICES_PER_USER_MAX, 3, "devices of each person in `idle`"),

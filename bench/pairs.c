@@ -7,7 +7,8 @@
  * once: every sequence is checked on both sides.
  *
  * `pairs` keeps a number of messages in flight per pair (closed loop) and counts
- * what is done in the measured time. `open` sends at fixed times, whatever comes
+ * what is done in the measured time; before it the bare relay (relay.h) runs on the
+ * same cores, to be compared with. `open` sends at fixed times, whatever comes
  * back, and takes the latency from the time at which the message should have
  * left: a server that stalls is not spared the messages that were due meanwhile.
  */
@@ -247,7 +248,7 @@ bool scenario_pairs(struct bench *b)
     const struct options *o = b->options;
     struct load l = {0};
     double relay = 0;
-    bool ok = b->server.pid == 0 || relay_beside(b, o->inflight, &relay);
+    bool ok = b->server.pid == 0 || o->relay == 0 || relay_beside(b, o->inflight, &relay);
     ok = load_open(&l, b) && bench_wait(b, load_live, &l, 60000, "opening connections") && ok;
     if (ok) {
         struct report r;

@@ -1,8 +1,6 @@
 /* Loading the bare relay; see relay.h. */
 #include "relay.h"
 
-#include "base/bytes.h"
-
 #include <arpa/inet.h>
 #include <errno.h>
 #include <fcntl.h>
@@ -17,19 +15,16 @@
 #include <time.h>
 #include <unistd.h>
 
-enum { RING = 1024, EVENTS = 256, SCRATCH = 256 * 1024, WARMUP_MS = 500, IDLE_MS = 5000 };
+enum { RING = 1024, EVENTS = 256, WARMUP_MS = 500, IDLE_MS = 5000 };
 
 struct end {
-    int fd;
-    uint8_t head[RELAY_NUMBER_LEN];
-    size_t have;
+    struct relay_end wire;
     uint64_t seen;           /* frames received, in order */
 };
 struct couple {
     struct end sender, receiver;
     uint64_t started;
     uint64_t at_us[RING];
-    bool due;                /* in `due` of the load */
 };
 struct relay_load {
     size_t count, send_len, new_len;
@@ -45,8 +40,8 @@ struct relay_load {
 
 static void couple_due(struct relay_load *l, struct couple *c)
 {
-    if (c->due) return;
-    c->due = true;
+    if (c->sender.wire.due) return;
+    c->sender.wire.due = true;
     l->due[l->due_count++] = c;
 }
 
@@ -55,10 +50,10 @@ static uint64_t couple_done(const struct couple *c)
     return c->sender.seen < c->receiver.seen ? c->sender.seen : c->receiver.seen;
 }
 
-static void frame_seen(struct relay_load *l, struct couple *c, struct end *e)
+static void frame_seen(struct relay_load *l, struct couple *c, struct end *e, uint64_t number)
 {
     uint64_t done = couple_done(c);
-    if (load_be64(e->head) != e->seen + 1) l->result->faults++;
+    if (number != e->seen + 1) l->result->faults++;
     e->seen++;
     if (l->measuring && e == &c->sender) histogram_us_add(&l->result->latency, bench_now_us() - c->at_us[e->seen % RING]);
     if (couple_done(c) == done) return;
@@ -66,21 +61,19 @@ static void frame_seen(struct relay_load *l, struct couple *c, struct end *e)
     couple_due(l, c);
 }
 
-static bool on_bytes(struct relay_load *l, struct couple *c, struct end *e)
+static bool on_ready(struct relay_load *l, struct couple *c, struct end *e, uint32_t events)
 {
-    size_t frame = e == &c->sender ? (size_t)RELAY_SENT_LEN : l->new_len;
-    ssize_t n = recv(e->fd, l->scratch, SCRATCH, 0);
-    if (n < 0 && errno == EAGAIN) return true;
-    for (ssize_t i = 0; i < n;) {
-        while (e->have < RELAY_NUMBER_LEN && i < n) e->head[e->have++] = l->scratch[i++];
-        size_t rest = frame - e->have, some = (size_t)(n - i) < rest ? (size_t)(n - i) : rest;
-        e->have += some;
-        i += (ssize_t)some;
-        if (e->have < frame) break;
-        frame_seen(l, c, e);
-        e->have = 0;
+    size_t frame_len = e == &c->sender ? (size_t)RELAY_SENT_LEN : l->new_len;
+    if ((events & EPOLLOUT) && e->wire.count > 0) couple_due(l, c);
+    if (!(events & ~(uint32_t)EPOLLOUT)) return true;
+    for (ssize_t n = RELAY_SCRATCH; n == RELAY_SCRATCH;) {
+        uint64_t number;
+        n = recv(e->wire.fd, l->scratch, RELAY_SCRATCH, 0);
+        if (n <= 0) return n < 0 && errno == EAGAIN;
+        struct slice bytes = slice_of(l->scratch, (size_t)n);
+        while (relay_next(&e->wire, frame_len, &bytes, &number)) frame_seen(l, c, e, number);
     }
-    return n > 0;
+    return true;
 }
 
 static bool send_due(struct relay_load *l)
@@ -88,13 +81,12 @@ static bool send_due(struct relay_load *l)
     bool ok = true;
     for (size_t i = 0; i < l->due_count; i++) {
         struct couple *c = l->due[i];
-        size_t len = 0;
-        c->due = false;
-        for (; l->sending && c->started - couple_done(c) < l->inflight && len + l->send_len <= SCRATCH; len += l->send_len) {
+        struct relay_end *wire = &c->sender.wire;
+        wire->due = false;
+        if (wire->count == 0) wire->first = c->started + 1;
+        for (; l->sending && c->started - couple_done(c) < l->inflight; wire->count++)
             c->at_us[++c->started % RING] = bench_now_us();
-            store_be64(l->scratch + len, c->started);
-        }
-        if (len > 0) ok = send(c->sender.fd, l->scratch, len, MSG_NOSIGNAL) == (ssize_t)len && ok;
+        ok = relay_write(wire, l->send_len, l->scratch) && ok;
     }
     l->due_count = 0;
     return ok;
@@ -108,7 +100,7 @@ static bool load_turn(struct relay_load *l)
     bool ok = n > 0;
     for (int i = 0; i < n && ok; i++) {
         struct couple *c = &l->couples[events[i].data.u32 / 2];
-        ok = on_bytes(l, c, events[i].data.u32 % 2 == 0 ? &c->sender : &c->receiver);
+        ok = on_ready(l, c, events[i].data.u32 % 2 == 0 ? &c->sender : &c->receiver, events[i].events);
     }
     return ok && send_due(l);
 }
@@ -117,12 +109,14 @@ static bool load_connect(struct relay_load *l, const struct sockaddr_in *address
 {
     int one = 1;
     for (uint32_t i = 0; i < 2 * l->count; i++) {
-        struct end *e = i % 2 == 0 ? &l->couples[i / 2].sender : &l->couples[i / 2].receiver;
-        struct epoll_event event = {.events = EPOLLIN | EPOLLET, .data.u32 = i};
+        struct relay_end *e = i % 2 == 0 ? &l->couples[i / 2].sender.wire : &l->couples[i / 2].receiver.wire;
+        struct epoll_event event = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u32 = i};
         e->fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
         if (e->fd < 0 || connect(e->fd, (const struct sockaddr *)address, sizeof *address) != 0 ||
-            fcntl(e->fd, F_SETFL, O_NONBLOCK) != 0 || epoll_ctl(l->poll, EPOLL_CTL_ADD, e->fd, &event) != 0)
+            fcntl(e->fd, F_SETFL, O_NONBLOCK) != 0 || epoll_ctl(l->poll, EPOLL_CTL_ADD, e->fd, &event) != 0) {
+            (void)fprintf(stderr, "relay: connection %u: %s\n", (unsigned)i + 1, strerror(errno));
             return false;
+        }
         (void)setsockopt(e->fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
     }
     return true;
@@ -150,8 +144,8 @@ static bool load_run(struct relay_load *l, const struct server *s, uint64_t warm
     l->measuring = l->sending = false;
     l->result->seconds = (double)(bench_now_us() - begin) / 1e6;
     l->result->generator_us = own_cpu_us() - own;
-    ok = ok && server_usage(s, &after);
-    l->result->cpu_us = after.cpu_us - before.cpu_us;
+    ok = ok && server_usage(s, &after) && after.cpu_us >= before.cpu_us;
+    if (ok) l->result->cpu_us = after.cpu_us - before.cpu_us;
     for (size_t i = 0; i < l->count && ok; i++)
         while (ok && couple_done(&l->couples[i]) < l->couples[i].started) ok = load_turn(l);
     for (size_t i = 0; i < l->count; i++)
@@ -172,44 +166,74 @@ static pid_t relay_start(const struct bench *b, int listener)
     pin_to_cpu(0, o->server_cpu);
     int log = mkstemp(path);
     if (log >= 0) (void)unlink(path);
-    else (void)fprintf(stderr, "relay: %s: %s\n", path, strerror(errno));
+    else (void)fprintf(stderr, "relay: %s: %s; --data takes another directory\n", path, strerror(errno));
     _exit(log >= 0 ? relay_serve(listener, log, (size_t)o->pairs, o->payload) : 1);
+}
+
+static int listener_open(struct sockaddr_in *address)
+{
+    socklen_t len = sizeof *address;
+    int fd = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
+    *address = (struct sockaddr_in){.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
+    if (fd >= 0 && bind(fd, (struct sockaddr *)address, len) == 0 && listen(fd, 4096) == 0 &&
+        getsockname(fd, (struct sockaddr *)address, &len) == 0)
+        return fd;
+    (void)fprintf(stderr, "relay: listening on 127.0.0.1: %s\n", strerror(errno));
+    if (fd >= 0) close(fd);
+    return -1;
+}
+
+static void load_deinit(struct relay_load *l)
+{
+    for (size_t i = 0; i < l->count; i++) {
+        if (l->couples[i].sender.wire.fd >= 0) close(l->couples[i].sender.wire.fd);
+        if (l->couples[i].receiver.wire.fd >= 0) close(l->couples[i].receiver.wire.fd);
+    }
+    if (l->poll >= 0) close(l->poll);
+    free(l->scratch);
+    free(l->couples);
+    free(l->due);
+}
+
+static void load_init(struct relay_load *l, const struct options *o, uint64_t inflight, struct relay_result *result)
+{
+    *l = (struct relay_load){.count = (size_t)o->pairs, .inflight = inflight, .result = result,
+                             .send_len = RELAY_SEND_EXTRA + relay_base64_len(o->payload),
+                             .new_len = RELAY_NEW_EXTRA + relay_base64_len(o->payload),
+                             .poll = epoll_create1(EPOLL_CLOEXEC), .scratch = malloc(RELAY_SCRATCH)};
+    l->couples = calloc(l->count, sizeof *l->couples);
+    l->due = calloc(l->count, sizeof(struct couple *));
+    SOTTO_ASSERT(l->couples != NULL && l->due != NULL && l->scratch != NULL);
+    memset(l->scratch, 'x', RELAY_SCRATCH);
+    for (size_t i = 0; i < l->count; i++) l->couples[i].sender.wire.fd = l->couples[i].receiver.wire.fd = -1;
 }
 
 bool relay_measure(const struct bench *b, uint64_t inflight, uint64_t warmup_ms, uint64_t seconds,
                    struct relay_result *out)
 {
     const struct options *o = b->options;
-    struct sockaddr_in address = {.sin_family = AF_INET, .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
-    socklen_t len = sizeof address;
+    struct sockaddr_in address;
+    struct relay_load l;
     *out = (struct relay_result){0};
-    struct relay_load l = {.count = (size_t)o->pairs, .inflight = inflight, .result = out,
-                           .send_len = RELAY_SEND_EXTRA + relay_base64_len(o->payload),
-                           .new_len = RELAY_NEW_EXTRA + relay_base64_len(o->payload),
-                           .poll = epoll_create1(EPOLL_CLOEXEC), .scratch = malloc(SCRATCH)};
-    l.couples = calloc(l.count, sizeof *l.couples);
-    l.due = calloc(l.count, sizeof(struct couple *));
-    SOTTO_ASSERT(l.couples != NULL && l.due != NULL && l.scratch != NULL && l.poll >= 0);
-    memset(l.scratch, 'x', SCRATCH);
-    for (size_t i = 0; i < l.count; i++) l.couples[i].sender.fd = l.couples[i].receiver.fd = -1;
-    int listener = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0);
-    bool ok = listener >= 0 && bind(listener, (struct sockaddr *)&address, len) == 0 && listen(listener, 4096) == 0 &&
-              getsockname(listener, (struct sockaddr *)&address, &len) == 0;
-    struct server s = {.pid = ok ? relay_start(b, listener) : -1};
-    ok = s.pid > 0 && load_connect(&l, &address) && load_run(&l, &s, warmup_ms, seconds);
-    if (listener >= 0) close(listener);
-    for (size_t i = 0; i < l.count; i++) {
-        if (l.couples[i].sender.fd >= 0) close(l.couples[i].sender.fd);
-        if (l.couples[i].receiver.fd >= 0) close(l.couples[i].receiver.fd);
+    if (o->pairs * inflight * (RELAY_SEND_EXTRA + relay_base64_len(o->payload)) > RELAY_INFLIGHT_MAX) {
+        (void)fprintf(stderr, "relay: more than %d bytes in flight; lower --pairs, --inflight or --payload, or "
+                              "leave it out of `pairs` with --relay 0\n", RELAY_INFLIGHT_MAX);
+        return false;
     }
+    int listener = listener_open(&address);
+    if (listener < 0) return false;
+    load_init(&l, o, inflight, out);
+    struct server s = {.pid = relay_start(b, listener)};
+    bool ok = s.pid > 0 && load_connect(&l, &address) && load_run(&l, &s, warmup_ms, seconds);
+    close(listener);
+    load_deinit(&l);
     int status = 0;
     if (!ok && s.pid > 0) (void)kill(s.pid, SIGKILL);
     if (s.pid > 0) ok = waitpid(s.pid, &status, 0) == s.pid && status == 0 && ok;
     if (!ok) (void)fprintf(stderr, "relay: it did not run to its end (status %d)\n", status);
-    close(l.poll);
-    free(l.scratch);
-    free(l.couples);
-    free(l.due);
+    if (out->lost || out->faults)
+        (void)fprintf(stderr, "relay: %llu frames lost, %llu out of order\n", (unsigned long long)out->lost,
+                      (unsigned long long)out->faults);
     return ok && out->lost == 0 && out->faults == 0;
 }
 
@@ -240,7 +264,7 @@ bool relay_beside(const struct bench *b, uint64_t inflight, double *cpu_us_per_m
 {
     struct relay_result *result = calloc(1, sizeof *result);
     SOTTO_ASSERT(result != NULL);
-    bool ok = relay_measure(b, inflight, WARMUP_MS, 2, result) && result->msgs > 0;
+    bool ok = relay_measure(b, inflight, WARMUP_MS, b->options->relay, result) && result->msgs > 0;
     if (ok) *cpu_us_per_msg_out = (double)result->cpu_us / (double)result->msgs;
     free(result);
     return ok;

@@ -16,13 +16,36 @@ enum {
     RELAY_SEND_EXTRA = 147, /* message.send, of a client: masked */
     RELAY_NEW_EXTRA = 437,  /* message.new */
     RELAY_SENT_LEN = 261,   /* message.sent */
-    RELAY_NUMBER_LEN = 8    /* every frame begins with its number, big-endian */
+    RELAY_NUMBER_LEN = 8,   /* every frame begins with its number, big-endian */
+    RELAY_SCRATCH = 256 * 1024,   /* what one recv or send moves; more than any frame */
+    RELAY_INFLIGHT_MAX = 1 << 29  /* bytes of all pairs together; a batch never holds more */
 };
 static inline size_t relay_base64_len(uint64_t payload) { return (size_t)((payload + 2) / 3 * 4); }
 
+/* ---- A connection, for both processes (relay_wire.c) --------------------- */
+
+struct relay_end {
+    int fd;
+    bool due;                /* written to at the end of this turn */
+    uint8_t head[RELAY_NUMBER_LEN];
+    size_t have;             /* bytes of the frame that is arriving */
+    uint64_t first, count;   /* frames to write: first, first + 1, ... */
+    size_t gone;             /* bytes of the first that have left */
+};
+/* Takes bytes up to the end of a frame of frame_len; false: there was no end. */
+bool relay_next(struct relay_end *e, size_t frame_len, struct slice *bytes, uint64_t *number_out);
+/* Writes what is due with as few calls as it takes, mostly one. What the kernel
+ * does not take stays for the next EPOLLOUT. False: the connection is gone. */
+bool relay_write(struct relay_end *e, size_t frame_len, uint8_t *scratch);
+
+/* ---- The relay (relay_server.c) ------------------------------------------ */
+
 /* In a process of its own; connections 2n and 2n + 1, in the order accepted, are a
- * pair, and the even one sends. Returns when all are closed; 0 or 1. */
+ * pair, and the even one sends. Returns when all are closed: 0, or 1 when it had to
+ * stop before (said on stderr). */
 int relay_serve(int listener, int log, size_t pairs, uint64_t payload);
+
+/* ---- Its load (relay.c) --------------------------------------------------- */
 
 struct relay_result {
     uint64_t msgs, cpu_us, generator_us, lost, faults;
@@ -32,7 +55,8 @@ struct relay_result {
 /* Starts one, loads it and ends it. False: said on stderr. */
 bool relay_measure(const struct bench *b, uint64_t inflight, uint64_t warmup_ms, uint64_t seconds,
                    struct relay_result *out);
-/* The same, short: its processor time a message, for a ratio in the line of `pairs`. */
+/* The same, for --relay seconds: its processor time a message, for a ratio in the line
+ * of `pairs`. */
 bool relay_beside(const struct bench *b, uint64_t inflight, double *cpu_us_per_msg_out);
 
 #endif

@@ -1,8 +1,6 @@
 /* The relay's process; see relay.h. */
 #include "relay.h"
 
-#include "base/bytes.h"
-
 #include <errno.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
@@ -13,14 +11,8 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
-enum { EVENTS = 256, SCRATCH = 256 * 1024 };
+enum { EVENTS = 256 };
 
-struct peer {
-    int fd;
-    uint8_t head[RELAY_NUMBER_LEN];
-    size_t have;             /* of the frame that is arriving */
-    uint64_t first, count;   /* frames to write at the end of this turn: first, first + 1, ... */
-};
 /* What goes from one thread to the other. */
 struct batch {
     struct buffer bytes;     /* as they came */
@@ -29,16 +21,17 @@ struct batch {
 };
 struct relay {
     size_t send_len, new_len, peers_count, open;
-    struct peer *peers;
-    uint32_t *touched;
+    struct relay_end *peers;
+    uint32_t *touched;       /* peers that are due */
     size_t touched_count;
     uint8_t *scratch;
-    struct batch arrived;    /* the loop's, until it hands over */
-    int log, done_fd;
+    struct batch arrived, finished; /* the loop's: before the writer, after it */
+    bool failed;
+    int log, poll, done_fd;
     pthread_mutex_t lock;
     pthread_cond_t filled;
     struct batch waiting, done; /* under the lock */
-    bool stop, failed;
+    bool stop, unwritten;
 };
 
 static void batch_add(struct batch *b, uint32_t peer, uint64_t number)
@@ -54,7 +47,7 @@ static void batch_add(struct batch *b, uint32_t peer, uint64_t number)
 static void batch_init(struct batch *b)
 {
     *b = (struct batch){0};
-    buffer_init(&b->bytes, (size_t)1 << 30);
+    buffer_init(&b->bytes, RELAY_INFLIGHT_MAX);
 }
 
 static void batch_deinit(struct batch *b)
@@ -66,6 +59,7 @@ static void batch_deinit(struct batch *b)
 static void batch_move(struct batch *to, struct batch *from)
 {
     if (from->bytes.len > 0) buffer_append(&to->bytes, from->bytes.data, from->bytes.len);
+    SOTTO_ASSERT(!to->bytes.overflow); /* the load keeps to RELAY_INFLIGHT_MAX */
     for (size_t i = 0; i < from->count; i++) batch_add(to, from->frames[i].peer, from->frames[i].number);
     buffer_clear(&from->bytes);
     from->count = 0;
@@ -97,9 +91,10 @@ static void *writer(void *arg)
         mine = taken;
         pthread_mutex_unlock(&r->lock);
         bool ok = append(r->log, &mine.bytes);
+        if (!ok) (void)fprintf(stderr, "relay: its file: %s; --data takes another directory\n", strerror(errno));
         buffer_clear(&mine.bytes);
         pthread_mutex_lock(&r->lock);
-        r->failed = r->failed || !ok;
+        r->unwritten = r->unwritten || !ok;
         batch_move(&r->done, &mine);
         (void)eventfd_write(r->done_fd, 1);
     }
@@ -110,65 +105,77 @@ static void *writer(void *arg)
 
 /* ---- Loop ------------------------------------------------------------------ */
 
+static void touch(struct relay *r, uint32_t at)
+{
+    if (r->peers[at].due) return;
+    r->peers[at].due = true;
+    r->touched[r->touched_count++] = at;
+}
+
 static void owe(struct relay *r, uint32_t at, uint64_t number)
 {
-    struct peer *p = &r->peers[at];
-    if (p->count++ != 0) return;
-    p->first = number;
-    r->touched[r->touched_count++] = at;
+    struct relay_end *p = &r->peers[at];
+    if (p->count == 0) p->first = number;
+    if (number != p->first + p->count++ && !r->failed) {
+        (void)fprintf(stderr, "relay: frame %llu of a connection out of order\n", (unsigned long long)number);
+        r->failed = true;
+    }
+    touch(r, at);
 }
 
 static void on_done(struct relay *r)
 {
     eventfd_t value;
     (void)eventfd_read(r->done_fd, &value);
-    struct batch done;
-    batch_init(&done);
     pthread_mutex_lock(&r->lock);
     struct batch taken = r->done;
-    r->done = done;
+    r->done = r->finished;
+    r->failed = r->failed || r->unwritten;
     pthread_mutex_unlock(&r->lock);
-    for (size_t i = 0; i < taken.count; i++) {
+    for (size_t i = 0; i < taken.count && !r->failed; i++) {
         owe(r, taken.frames[i].peer, taken.frames[i].number);
         owe(r, taken.frames[i].peer + 1, taken.frames[i].number);
     }
-    batch_deinit(&taken);
+    taken.count = 0;
+    r->finished = taken;
+}
+
+static void drop(struct relay *r, struct relay_end *p)
+{
+    close(p->fd);
+    p->fd = -1;
+    p->count = 0;
+    r->open--;
 }
 
 /* One write for each connection and turn. */
 static void pay(struct relay *r)
 {
     for (size_t i = 0; i < r->touched_count; i++) {
-        struct peer *p = &r->peers[r->touched[i]];
-        size_t each = r->touched[i] % 2 == 0 ? RELAY_SENT_LEN : r->new_len, len = 0;
-        for (; p->count > 0 && len + each <= SCRATCH; p->count--, len += each)
-            store_be64(r->scratch + len, p->first++);
-        if (p->fd >= 0 && (p->count > 0 || send(p->fd, r->scratch, len, MSG_NOSIGNAL) != (ssize_t)len))
-            r->failed = true; /* nobody is slow here */
+        uint32_t at = r->touched[i];
+        struct relay_end *p = &r->peers[at];
+        p->due = false;
+        if (p->fd >= 0 && !relay_write(p, at % 2 == 0 ? RELAY_SENT_LEN : r->new_len, r->scratch)) drop(r, p);
     }
     r->touched_count = 0;
 }
 
-static void on_bytes(struct relay *r, uint32_t at)
+static void on_ready(struct relay *r, uint32_t at, uint32_t events)
 {
-    struct peer *p = &r->peers[at];
-    ssize_t n = recv(p->fd, r->scratch, SCRATCH, 0);
-    if (n < 0 && errno == EAGAIN) return;
-    if (n <= 0) {
-        close(p->fd);
-        p->fd = -1;
-        r->open--;
-        return;
-    }
-    buffer_append(&r->arrived.bytes, r->scratch, (size_t)n);
-    for (ssize_t i = 0; i < n;) {
-        while (p->have < RELAY_NUMBER_LEN && i < n) p->head[p->have++] = r->scratch[i++];
-        size_t rest = r->send_len - p->have, some = (size_t)(n - i) < rest ? (size_t)(n - i) : rest;
-        p->have += some;
-        i += (ssize_t)some;
-        if (p->have < r->send_len) break;
-        batch_add(&r->arrived, at, load_be64(p->head));
-        p->have = 0;
+    struct relay_end *p = &r->peers[at];
+    if ((events & EPOLLOUT) && p->count > 0) touch(r, at);
+    if (!(events & ~(uint32_t)EPOLLOUT)) return;
+    for (ssize_t n = RELAY_SCRATCH; n == RELAY_SCRATCH && p->fd >= 0;) {
+        uint64_t number;
+        n = recv(p->fd, r->scratch, RELAY_SCRATCH, 0);
+        if (n < 0 && errno == EAGAIN) return;
+        if (n <= 0) {
+            drop(r, p);
+            return;
+        }
+        struct slice bytes = slice_of(r->scratch, (size_t)n);
+        buffer_append(&r->arrived.bytes, bytes.data, bytes.len);
+        while (relay_next(p, r->send_len, &bytes, &number)) batch_add(&r->arrived, at, number);
     }
 }
 
@@ -182,56 +189,77 @@ static void hand_over(struct relay *r)
     if (idle) pthread_cond_signal(&r->filled);
 }
 
-static void turn(struct relay *r, int poll)
+static void turn(struct relay *r)
 {
     struct epoll_event events[EVENTS];
-    int n = epoll_wait(poll, events, EVENTS, 100);
+    int n = epoll_wait(r->poll, events, EVENTS, 100);
     for (int i = 0; i < n; i++) {
         if (events[i].data.u32 == UINT32_MAX) on_done(r);
-        else on_bytes(r, events[i].data.u32);
+        else on_ready(r, events[i].data.u32, events[i].events);
     }
     hand_over(r);
     pay(r);
 }
 
-static bool accept_all(struct relay *r, int listener, int poll)
+static bool accept_all(struct relay *r, int listener)
 {
     int one = 1;
     for (; r->open < r->peers_count; r->open++) {
         int fd = accept4(listener, NULL, NULL, SOCK_NONBLOCK | SOCK_CLOEXEC);
         if (fd < 0) return false;
         (void)setsockopt(fd, IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
-        struct epoll_event e = {.events = EPOLLIN | EPOLLET, .data.u32 = (uint32_t)r->open};
+        struct epoll_event e = {.events = EPOLLIN | EPOLLOUT | EPOLLET, .data.u32 = (uint32_t)r->open};
         r->peers[r->open].fd = fd;
-        if (epoll_ctl(poll, EPOLL_CTL_ADD, fd, &e) != 0) return false;
+        if (epoll_ctl(r->poll, EPOLL_CTL_ADD, fd, &e) != 0) return false;
     }
     return true;
+}
+
+/* The loop, with the writer beside it, until all connections are closed. */
+static bool serve(struct relay *r, int listener)
+{
+    struct epoll_event e = {.events = EPOLLIN, .data.u32 = UINT32_MAX};
+    pthread_t thread;
+    bool ok = r->poll >= 0 && r->done_fd >= 0 && epoll_ctl(r->poll, EPOLL_CTL_ADD, r->done_fd, &e) == 0 &&
+              accept_all(r, listener);
+    if (!ok) {
+        (void)fprintf(stderr, "relay: accepting %zu connections: %s\n", r->peers_count, strerror(errno));
+        return false;
+    }
+    if ((errno = pthread_create(&thread, NULL, writer, r)) != 0) {
+        (void)fprintf(stderr, "relay: its writer: %s\n", strerror(errno));
+        return false;
+    }
+    while (r->open > 0 && !r->failed) turn(r);
+    pthread_mutex_lock(&r->lock);
+    r->stop = true;
+    pthread_mutex_unlock(&r->lock);
+    pthread_cond_signal(&r->filled);
+    pthread_join(thread, NULL);
+    return !r->failed;
 }
 
 int relay_serve(int listener, int log, size_t pairs, uint64_t payload)
 {
     struct relay r = {.send_len = RELAY_SEND_EXTRA + relay_base64_len(payload), .peers_count = 2 * pairs, .log = log,
-                      .new_len = RELAY_NEW_EXTRA + relay_base64_len(payload), .scratch = malloc(SCRATCH),
+                      .new_len = RELAY_NEW_EXTRA + relay_base64_len(payload), .scratch = malloc(RELAY_SCRATCH),
                       .lock = PTHREAD_MUTEX_INITIALIZER, .filled = PTHREAD_COND_INITIALIZER,
-                      .done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+                      .poll = epoll_create1(EPOLL_CLOEXEC), .done_fd = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC)};
+    struct batch *batches[] = {&r.arrived, &r.waiting, &r.done, &r.finished};
     r.peers = calloc(r.peers_count, sizeof *r.peers);
     r.touched = calloc(r.peers_count, sizeof *r.touched);
-    int poll = epoll_create1(EPOLL_CLOEXEC);
-    struct epoll_event e = {.events = EPOLLIN, .data.u32 = UINT32_MAX};
-    pthread_t thread;
-    SOTTO_ASSERT(r.peers != NULL && r.touched != NULL && r.scratch != NULL && r.done_fd >= 0 && poll >= 0);
-    memset(r.scratch, 'x', SCRATCH);
-    batch_init(&r.arrived);
-    batch_init(&r.waiting);
-    batch_init(&r.done);
-    SOTTO_ASSERT(epoll_ctl(poll, EPOLL_CTL_ADD, r.done_fd, &e) == 0);
-    SOTTO_ASSERT(pthread_create(&thread, NULL, writer, &r) == 0);
-    bool ok = accept_all(&r, listener, poll);
-    while (ok && r.open > 0 && !r.failed) turn(&r, poll);
-    pthread_mutex_lock(&r.lock);
-    r.stop = true;
-    pthread_mutex_unlock(&r.lock);
-    pthread_cond_signal(&r.filled);
-    pthread_join(thread, NULL);
-    return ok && !r.failed ? 0 : 1;
+    SOTTO_ASSERT(r.peers != NULL && r.touched != NULL && r.scratch != NULL);
+    memset(r.scratch, 'x', RELAY_SCRATCH);
+    for (size_t i = 0; i < r.peers_count; i++) r.peers[i].fd = -1;
+    for (size_t i = 0; i < 4; i++) batch_init(batches[i]);
+    bool ok = serve(&r, listener);
+    for (size_t i = 0; i < 4; i++) batch_deinit(batches[i]);
+    for (size_t i = 0; i < r.peers_count; i++)
+        if (r.peers[i].fd >= 0) close(r.peers[i].fd);
+    if (r.done_fd >= 0) close(r.done_fd);
+    if (r.poll >= 0) close(r.poll);
+    free(r.scratch);
+    free(r.touched);
+    free(r.peers);
+    return ok ? 0 : 1;
 }
