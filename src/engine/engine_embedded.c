@@ -232,13 +232,12 @@ void engine_destroy(struct engine **engine)
  * lets numbers grow without a longer one. */
 static void pad_row(struct buffer *row, size_t *row_len)
 {
-    static const uint8_t zeros[256];
     size_t want = (row->len + STATE_ROW_STEP - 1) / STATE_ROW_STEP * STATE_ROW_STEP;
     if (want < *row_len) want = *row_len;
-    while (row->len < want) {
-        size_t more = want - row->len;
-        buffer_append(row, zeros, more < sizeof(zeros) ? more : sizeof(zeros));
-    }
+    uint8_t *rest = buffer_reserve(row, want - row->len);
+    if (rest == NULL) return; /* over its cap, which the caller refuses */
+    memset(rest, 0, want - row->len);
+    row->len = want;
     *row_len = want;
 }
 
