@@ -70,7 +70,7 @@ function(sotto_unit_tests layer)
     target_link_libraries(${target} PRIVATE sotto_${layer} ${arg_LINK} cmocka)
     target_include_directories(${target} PRIVATE ${CMAKE_SOURCE_DIR}/test)
     add_test(NAME ${target} COMMAND ${target} WORKING_DIRECTORY ${CMAKE_SOURCE_DIR})
-    set_tests_properties(${target} PROPERTIES TIMEOUT 120 LABELS unit)
+    set_tests_properties(${target} PROPERTIES TIMEOUT 300 LABELS unit)
   endforeach()
 endfunction()
 

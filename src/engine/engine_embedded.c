@@ -27,6 +27,7 @@
 #include <time.h>
 
 #include "base/limits.h"
+#include "base/sched.h"
 
 enum { PACE_US = 500 };
 enum { STATE_ROW_STEP = 32 };
@@ -174,6 +175,7 @@ static void keep_pace(const struct engine *e, uint64_t began_us)
 static void *engine_run(void *arg)
 {
     struct engine *e = arg;
+    sched_prompt();
     while (!atomic_load(&e->stopping)) {
         uint64_t began_us = clock_monotonic_us(e->options.clock), now = began_us / 1000;
         if (now >= e->housekeep_at_ms || e->more_expired) {

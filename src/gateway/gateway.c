@@ -30,6 +30,8 @@
 #include <stdlib.h>
 #include <time.h>
 
+#include "base/sched.h"
+
 enum { TICK_MS = 1000, DRAIN_TICK_MS = 100, LIMITER_SETS = 8192, STOP_TURNS_MAX = 16 };
 
 struct limits_version {
@@ -177,6 +179,7 @@ uint16_t gateway_port(const struct gateway *g)
 static void *loop_thread(void *arg)
 {
     struct gateway_loop *gl = arg;
+    sched_prompt();
     loop_run(gl->loop);
     return NULL;
 }

@@ -50,12 +50,12 @@
 #include "store/wal_tail.h"
 
 #include <errno.h>
-#include <sched.h>
 #include <stdlib.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 
 #include "base/bytes.h"
+#include "base/sched.h"
 
 static const char *const family_names[STORE_FAMILIES] = {"default", "conversation", "message",
                                                          "dedupe",  "member",       "expiry"};
@@ -118,8 +118,7 @@ static rocksdb_options_t *make_family_options(const struct store_rocksdb *s, enu
 static void *make_background_threads(void *arg)
 {
     rocksdb_env_t *env = arg;
-    struct sched_param none = {0};
-    (void)sched_setscheduler(0, SCHED_IDLE, &none); /* without it all works, too */
+    sched_background();
     rocksdb_env_set_background_threads(env, 1);
     rocksdb_env_set_high_priority_background_threads(env, 1);
     return NULL;
