@@ -217,7 +217,9 @@ bool conns_open(struct bench *b, struct conn *conns, size_t count, const struct 
 
 /* ---- Messages ------------------------------------------------------------ */
 
-enum { NUMBER_DIGITS = 12 };
+/* Each message's clientMsgId is a UUID of version 7, as our clients make them: the
+ * time of sending, then the sender and the message's number. */
+enum { NUMBER_AT = 24, NUMBER_DIGITS = 12 };
 
 void send_template_init(struct send_template *t, struct id to, size_t payload_len, uint64_t salt)
 {
@@ -227,16 +229,22 @@ void send_template_init(struct send_template *t, struct id to, size_t payload_le
     uint8_t *payload = malloc(payload_len + 1);
     SOTTO_ASSERT(payload != NULL);
     for (size_t i = 0; i < payload_len; i++) payload[i] = (uint8_t)((i + salt) * 2654435761u >> 13);
-    (void)snprintf(id, sizeof id, "%08llx-%0*d", (unsigned long long)salt, NUMBER_DIGITS, 0);
+    (void)snprintf(id, sizeof id, "00000000-0000-7%03x-8%03x-%012d", (unsigned)(salt & 0xfff),
+                   (unsigned)(salt >> 12 & 0xfff), 0);
     json_begin_object(&w);
     json_put_cstr(&w, "type", "message.send");
     json_put_id(&w, "to", to);
     json_put_cstr(&w, "clientMsgId", id);
-    t->number_at = t->text.len - 1 - NUMBER_DIGITS;
+    t->id_at = t->text.len - 1 - ID_TEXT_LEN;
     json_put_cstr(&w, "messageType", "text");
     json_put_base64(&w, "payload", slice_of(payload, payload_len));
     json_end_object(&w);
     free(payload);
+}
+
+static void put_hex(uint8_t *at, int digits, uint64_t value)
+{
+    for (int i = digits - 1; i >= 0; i--, value >>= 4) at[i] = (uint8_t)"0123456789abcdef"[value & 15];
 }
 
 void send_template_deinit(struct send_template *t)
@@ -246,7 +254,10 @@ void send_template_deinit(struct send_template *t)
 
 void send_message(struct conn *c, struct send_template *t, uint64_t number)
 {
-    uint8_t *at = t->text.data + t->number_at;
-    for (int i = NUMBER_DIGITS - 1; i >= 0; i--, number /= 10) at[i] = (uint8_t)('0' + number % 10);
+    uint8_t *id = t->text.data + t->id_at;
+    uint64_t now_ms = clock_wall_ms(clock_system());
+    put_hex(id, 8, now_ms >> 16);
+    put_hex(id + 9, 4, now_ms);
+    put_hex(id + NUMBER_AT, NUMBER_DIGITS, number);
     conn_send(c, buffer_slice(&t->text));
 }

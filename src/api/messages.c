@@ -13,8 +13,6 @@
 #include "api/direct.h"
 #include "api/envelopes.h"
 
-enum { RECORD_ROOM = 512 }; /* of a record, besides its body */
-
 struct send {
     struct id to, conversation_id, reply_to;
     struct slice client_msg_id, type, payload, media;
@@ -135,9 +133,8 @@ static void send_go(struct call *c)
     uint64_t now = clock_wall_ms(c->services->clock);
     struct record r = {.kind = RECORD_MESSAGE, .conversation = s->direct.conversation};
     struct record_message *m = &r.message;
-    struct buffer body, encoded;
+    struct buffer body, *encoded = call_record(c);
     buffer_init(&body, SOTTO_RECORD_MAX);
-    buffer_init(&encoded, SOTTO_RECORD_MAX);
     m->sender = c->user;
     m->sender_device = c->device;
     m->ts_ms = now;
@@ -153,14 +150,12 @@ static void send_go(struct call *c)
     if (p == PROBLEM_NONE) p = send_body(c, s, m, &body);
     if (p == PROBLEM_NONE) {
         m->message_id = id_time_ordered(call_random(c), now);
-        (void)buffer_reserve(&encoded, m->body.len + RECORD_ROOM);
-        record_encode(&r, &encoded);
-        if (encoded.overflow) p = PROBLEM_TOO_LARGE;
+        record_encode(&r, encoded);
+        if (encoded->overflow) p = PROBLEM_TOO_LARGE;
     }
     buffer_deinit(&body);
-    if (p == PROBLEM_NONE && !call_submit(c, &encoded, on_submitted))
+    if (p == PROBLEM_NONE && !call_submit(c, encoded, on_submitted))
         p = engine_draining(c->services->engine) ? PROBLEM_DRAINING : PROBLEM_BUSY;
-    buffer_deinit(&encoded);
     if (p != PROBLEM_NONE) finish(c, p);
     else call_count(c, STAGE_ACCEPTED);
 }

@@ -128,13 +128,11 @@ static void mark_submit(struct call *c, size_t i)
     struct marks *m = c->context;
     struct record r = {.kind = RECORD_WATERMARK, .conversation = m->marks[i].conversation};
     if (!mark_fill(c, m, i, &r.watermark)) return;
-    struct buffer encoded;
-    buffer_init(&encoded, SOTTO_RECORD_MAX);
-    record_encode(&r, &encoded);
+    struct buffer *encoded = call_record(c);
+    record_encode(&r, encoded);
     m->waiting++;
-    if (!call_submit(c, &encoded, on_submitted))
+    if (!call_submit(c, encoded, on_submitted))
         mark_done(c, engine_draining(c->services->engine) ? PROBLEM_DRAINING : PROBLEM_BUSY);
-    buffer_deinit(&encoded);
 }
 
 static void marks_go(struct call *c)
@@ -217,11 +215,9 @@ static void typing_go(struct call *c)
     r.typing.user = c->user;
     r.typing.device = c->device;
     r.typing.started = !t->has_started || t->started;
-    struct buffer encoded;
-    buffer_init(&encoded, SOTTO_RECORD_MAX);
-    record_encode(&r, &encoded);
-    if (!call_submit(c, &encoded, typing_submitted)) typing_finish(c, PROBLEM_BUSY);
-    buffer_deinit(&encoded);
+    struct buffer *encoded = call_record(c);
+    record_encode(&r, encoded);
+    if (!call_submit(c, encoded, typing_submitted)) typing_finish(c, PROBLEM_BUSY);
 }
 
 static void typing_load(struct call *c)

@@ -27,6 +27,7 @@ static inline bool id_eq(struct id a, struct id b)
 }
 static inline int id_cmp(struct id a, struct id b) { return memcmp(a.bytes, b.bytes, ID_LEN); }
 static inline bool id_is_zero(struct id id) { return id_eq(id, (struct id){{0}}); }
+static inline unsigned id_version(struct id id) { return id.bytes[6] >> 4; }
 /* Random, version 4. */
 struct id id_random(const struct random_source *random);
 /* Time-ordered, version 7. ts_ms: Unix milliseconds. */

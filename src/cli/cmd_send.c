@@ -145,7 +145,7 @@ enum cli_exit cmd_send(struct cli *cli)
     char made[ID_TEXT_LEN + 1];
     const char *id = args_get(a, "id");
     if (!id) {
-        id_format(id_random(random_system()), made);
+        id_format(id_time_ordered(random_system(), clock_wall_ms(clock_system())), made);
         id = made;
     }
     code = read_text(cli, &text);

@@ -442,7 +442,8 @@ enum sotto_err client_send(struct client *c, const struct client_send *send, uin
     char made[ID_TEXT_LEN + 1];
     struct slice id = send->client_msg_id;
     if (id.len == 0) {
-        id_format(id_random(c->random), made);
+        struct id fresh = send->wall_ms ? id_time_ordered(c->random, send->wall_ms) : id_random(c->random);
+        id_format(fresh, made);
         id = slice_str(made);
     }
     if (outbox_find(c, id)) return SOTTO_ERR_EXISTS;

@@ -150,6 +150,8 @@ struct client_send {
     struct id to;                /* a user; or zero and `conversation` */
     struct id conversation;
     struct slice client_msg_id;  /* empty: one is made */
+    uint64_t wall_ms;            /* Unix milliseconds for that one, 0: unknown. With it the
+                                  * server finds its place for the key faster. */
     struct slice type;           /* 1..SOTTO_MESSAGE_TYPE_MAX bytes */
     struct slice payload;        /* up to SOTTO_PAYLOAD_MAX bytes */
     uint64_t ttl_s;              /* 0: none */

@@ -160,14 +160,23 @@ bool member_sees(const struct member *m, uint64_t sequence)
     return sequence > m->joined_sequence && (m->left_sequence == 0 || sequence <= m->left_sequence);
 }
 
-void dedupe_key(struct id sender, uint8_t device, struct slice client_msg_id, uint8_t key_out[16])
+void dedupe_key(struct id conversation, struct id sender, uint8_t device, struct slice client_msg_id,
+                uint8_t key_out[DEDUPE_KEY_LEN])
 {
-    uint8_t in[ID_LEN + 1 + SOTTO_CLIENT_MSG_ID_MAX];
+    enum { HEAD_LEN = 2 * ID_LEN + 1 };
+    uint8_t in[HEAD_LEN + SOTTO_CLIENT_MSG_ID_MAX];
+    struct id id;
     SOTTO_ASSERT(client_msg_id.len <= SOTTO_CLIENT_MSG_ID_MAX);
-    memcpy(in, sender.bytes, ID_LEN);
-    in[ID_LEN] = device;
-    if (client_msg_id.len != 0) memcpy(in + ID_LEN + 1, client_msg_id.data, client_msg_id.len);
-    crypto_generichash(key_out, 16, in, ID_LEN + 1 + client_msg_id.len, NULL, 0);
+    if (id_parse(client_msg_id, &id) == SOTTO_OK && id_version(id) == 7)
+        memcpy(key_out, id.bytes, DEDUPE_TIME_LEN);
+    else
+        memset(key_out, 0, DEDUPE_TIME_LEN);
+    memcpy(in, conversation.bytes, ID_LEN);
+    memcpy(in + ID_LEN, sender.bytes, ID_LEN);
+    in[2 * ID_LEN] = device;
+    if (client_msg_id.len != 0) memcpy(in + HEAD_LEN, client_msg_id.data, client_msg_id.len);
+    crypto_generichash(key_out + DEDUPE_TIME_LEN, DEDUPE_KEY_LEN - DEDUPE_TIME_LEN, in,
+                       HEAD_LEN + client_msg_id.len, NULL, 0);
 }
 
 /* ---- Applying ------------------------------------------------------------ */

@@ -75,9 +75,15 @@ struct prior {
     struct id message_id;
     uint8_t payload_hash[HASH_LEN];
 };
-/* The idempotency key of (conversation, sender device, clientMsgId): 16 bytes
- * of BLAKE2b over sender id | device | clientMsgId. */
-void dedupe_key(struct id sender, uint8_t device, struct slice client_msg_id, uint8_t key_out[16]);
+/* The idempotency key of (conversation, sender device, clientMsgId): 48 bits of
+ * Unix milliseconds, big-endian, and 16 bytes of BLAKE2b over conversation id |
+ * sender id | device | clientMsgId. The time is that of a clientMsgId which is a
+ * UUID of version 7 (RFC 9562, section 5.7), as our clients make them, else 0: keys
+ * of messages that are sent about now lie side by side, so that looking for one
+ * that is not there yet passes by whatever is older. */
+enum { DEDUPE_TIME_LEN = 6, DEDUPE_KEY_LEN = DEDUPE_TIME_LEN + 16 };
+void dedupe_key(struct id conversation, struct id sender, uint8_t device, struct slice client_msg_id,
+                uint8_t key_out[DEDUPE_KEY_LEN]);
 
 enum apply_event {
     APPLY_CREATED = 1,    /* the conversation is new: tell the members */

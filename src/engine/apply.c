@@ -11,20 +11,34 @@
 
 /* ---- Events --------------------------------------------------------------- */
 
+/* `home`: the submission that the event lies in if there is none yet; NULL: it gets
+ * memory of its own. */
 static struct event *add_event(struct engine *e, enum event_kind kind, const struct conversation *c,
-                               uint64_t position)
+                               uint64_t position, struct submission *home)
 {
     if (e->events_count == e->events_size) {
         e->events_size = e->events_size == 0 ? 1024 : 2 * e->events_size;
         e->events = sotto_realloc(e->events, e->events_size * sizeof(struct event *));
     }
-    struct event *event = sotto_alloc(sizeof(*event) + c->members_count * sizeof(struct id));
-    memset(event, 0, sizeof(*event));
-    refcount_init(&event->refs);
+    struct event *event;
+    bool near = home != NULL && !home->has_event;
+    if (near) {
+        event = event_ref(&home->event);
+        home->has_event = true;
+    } else {
+        event = sotto_alloc(sizeof(*event));
+        refcount_init(&event->refs);
+    }
+    const size_t after_refs = offsetof(struct event, kind);
+    memset((uint8_t *)event + after_refs, 0, sizeof(*event) - after_refs);
+    event->in_submission = near;
     event->kind = kind;
     event->conversation = c->id;
     event->conversation_kind = c->kind;
     event->position = position;
+    event->recipients = event->near;
+    if (c->members_count > EVENT_RECIPIENTS_NEAR)
+        event->recipients = sotto_alloc(c->members_count * sizeof(struct id));
     for (size_t i = 0; i < c->members_count; i++) {
         const struct member *m = &c->members[i];
         if (member_present(m) || (position != 0 && m->left_position == position))
@@ -37,7 +51,7 @@ static struct event *add_event(struct engine *e, enum event_kind kind, const str
 static void add_conversation_event(struct engine *e, const struct conversation *c, uint64_t position,
                                    const struct applied *a)
 {
-    struct event *event = add_event(e, EVENT_CONVERSATION, c, position);
+    struct event *event = add_event(e, EVENT_CONVERSATION, c, position, NULL);
     struct buffer state;
     buffer_init(&state, ROW_BYTES_MAX);
     conversation_encode(c, &state);
@@ -47,14 +61,14 @@ static void add_conversation_event(struct engine *e, const struct conversation *
     event->sequence = a->sequence;
 }
 
-/* The event takes the submission's bytes; the submission keeps a reference. */
+/* Borrows the submission's bytes: it lies in it. */
 static void add_message_event(struct engine *e, const struct conversation *c, uint64_t position,
                               struct submission *s)
 {
-    struct event *event = add_event(e, EVENT_MESSAGE, c, position);
+    struct event *event = add_event(e, EVENT_MESSAGE, c, position, s);
+    SOTTO_ASSERT(event->in_submission);
     const struct record_message *m = &s->record.message;
     event->bytes = s->encoded;
-    s->event = event_ref(event);
     event->ts_ms = m->ts_ms;
     event->received_us = s->received_us;
     event->actor = m->sender;
@@ -70,9 +84,10 @@ static void add_message_event(struct engine *e, const struct conversation *c, ui
 }
 
 static void add_mark_event(struct engine *e, enum event_kind kind, const struct conversation *c,
-                           uint64_t position, const struct record_watermark *w, uint64_t sequence, bool is_private)
+                           struct submission *s, uint64_t sequence, bool is_private)
 {
-    struct event *event = add_event(e, kind, c, position);
+    const struct record_watermark *w = &s->record.watermark;
+    struct event *event = add_event(e, kind, c, s->position, s);
     event->ts_ms = w->ts_ms;
     event->actor = w->user;
     event->actor_device = w->device;
@@ -87,7 +102,7 @@ static bool is_key(const void *entry, const void *key)
     return memcmp(((const struct fresh_key *)entry)->key, key, DEDUPE_KEY_LEN) == 0;
 }
 
-static uint64_t key_hash(const struct key *k) { return load_be64(k->bytes + ID_LEN); }
+static uint64_t key_hash(const struct key *k) { return load_be64(k->bytes + DEDUPE_TIME_LEN); }
 
 static enum sotto_err prior_from_row(struct engine *e, struct id conversation, uint64_t sequence,
                                      struct prior *prior)
@@ -116,8 +131,9 @@ static enum sotto_err find_prior(struct engine *e, struct id conversation, const
     enum sotto_err err = store_get(e->options.store, STORE_DEDUPE, key_slice(key), &e->value);
     if (err == SOTTO_ERR_NOT_FOUND) return SOTTO_OK;
     if (err != SOTTO_OK) return err;
-    if (e->value.len != 8) return SOTTO_ERR_CORRUPT;
-    return prior_from_row(e, conversation, load_be64(e->value.data), prior);
+    if (e->value.len != DEDUPE_ROW_LEN || memcmp(e->value.data, conversation.bytes, ID_LEN) != 0)
+        return SOTTO_ERR_CORRUPT;
+    return prior_from_row(e, conversation, load_be64(e->value.data + ID_LEN), prior);
 }
 
 static void remember_key(struct engine *e, const struct key *key, const struct submission *s)
@@ -146,10 +162,10 @@ static void put_row(struct engine *e, const struct record *r, struct slice encod
 static void put_message(struct engine *e, struct submission *s, const struct key *dedupe, uint64_t position)
 {
     const struct record_message *m = &s->record.message;
-    uint8_t sequence[8];
-    store_be64(sequence, s->answer.sequence);
+    uint8_t row[DEDUPE_ROW_LEN];
+    dedupe_row(s->record.conversation, s->answer.sequence, row);
     put_row(e, &s->record, s->encoded, &s->answer, position);
-    store_put(e->batch, STORE_DEDUPE, key_slice(dedupe), slice_of(sequence, 8));
+    store_put(e->batch, STORE_DEDUPE, key_slice(dedupe), slice_of(row, sizeof(row)));
     if (m->expires_ms != 0) {
         struct key expiry = key_expiry(m->expires_ms, s->record.conversation, s->answer.sequence);
         store_put(e->batch, STORE_EXPIRY, key_slice(&expiry), slice_of(NULL, 0));
@@ -199,9 +215,8 @@ static enum sotto_err delete_rows(struct engine *e, struct id conversation, uint
         if (message_row_decode(conversation, sequence, store_iter_value(it), &m) != SOTTO_OK) continue;
         *newest_out = m.position;
         if (m.kind == RECORD_MESSAGE) {
-            uint8_t hash[16];
-            dedupe_key(m.record.sender, m.record.sender_device, m.record.client_msg_id, hash);
-            struct key dedupe = key_dedupe(conversation, hash);
+            struct key dedupe =
+                key_dedupe(conversation, m.record.sender, m.record.sender_device, m.record.client_msg_id);
             store_delete(e->batch, STORE_DEDUPE, key_slice(&dedupe));
         }
         if (m.record.expires_ms != 0) {
@@ -236,19 +251,18 @@ static enum problem problem_of_read(enum sotto_err err)
 
 static void apply_marks(struct engine *e, struct submission *s, const struct conversation *c)
 {
-    const struct record_watermark *w = &s->record.watermark;
     unsigned events = s->answer.events;
     const struct member *m = &c->members[s->answer.member];
-    if (events & APPLY_DELIVERED)
-        add_mark_event(e, EVENT_DELIVERED, c, s->position, w, m->delivered.sequence, false);
+    if (events & APPLY_DELIVERED) add_mark_event(e, EVENT_DELIVERED, c, s, m->delivered.sequence, false);
     if (events & (APPLY_READ | APPLY_READ_PUBLIC))
-        add_mark_event(e, EVENT_READ, c, s->position, w,
-                       events & APPLY_READ ? m->read.sequence : m->public_read, !(events & APPLY_READ_PUBLIC));
+        add_mark_event(e, EVENT_READ, c, s, events & APPLY_READ ? m->read.sequence : m->public_read,
+                       !(events & APPLY_READ_PUBLIC));
 }
 
-static void apply_typing(struct engine *e, const struct record *r, const struct conversation *c)
+static void apply_typing(struct engine *e, struct submission *s, const struct conversation *c)
 {
-    struct event *event = add_event(e, EVENT_TYPING, c, 0);
+    const struct record *r = &s->record;
+    struct event *event = add_event(e, EVENT_TYPING, c, 0, s);
     event->actor = r->typing.user;
     event->actor_device = r->typing.device;
     event->started = r->typing.started;
@@ -262,9 +276,8 @@ void engine_apply(struct engine *e, struct submission *s)
     enum sotto_err err = SOTTO_OK;
     struct cached *cached = cache_load(e, r->conversation, &err);
     if (cached != NULL && r->kind == RECORD_MESSAGE) {
-        uint8_t hash[16];
-        dedupe_key(r->message.sender, r->message.sender_device, r->message.client_msg_id, hash);
-        dedupe = key_dedupe(r->conversation, hash);
+        const struct record_message *m = &r->message;
+        dedupe = key_dedupe(r->conversation, m->sender, m->sender_device, m->client_msg_id);
         err = find_prior(e, r->conversation, &dedupe, &prior);
     }
     if (cached == NULL || err != SOTTO_OK) {
@@ -280,7 +293,7 @@ void engine_apply(struct engine *e, struct submission *s)
     unsigned events = s->answer.events;
     if (events == 0) return;
     if (events == APPLY_TYPING) {
-        apply_typing(e, r, c);
+        apply_typing(e, s, c);
         return;
     }
     e->next_position++;
@@ -313,7 +326,7 @@ enum sotto_err engine_apply_own(struct engine *e, const struct record *r)
     e->next_position++;
     cache_mark_dirty(e, cached);
     if (a.events & APPLY_EXPIRED) {
-        struct event *event = add_event(e, EVENT_EXPIRED, c, position);
+        struct event *event = add_event(e, EVENT_EXPIRED, c, position, NULL);
         event->sequence = r->sequence;
     }
     if (a.events & APPLY_PURGED) {

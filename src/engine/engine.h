@@ -25,7 +25,8 @@
 #include "core/conversation.h"
 #include "store/store.h"
 
-/* Something happened and is durable. Immutable, shared between threads. */
+/* Something happened and is durable. Immutable, shared between threads. Most lie in
+ * the submission that caused them, so that a request costs one piece of memory. */
 enum event_kind {
     EVENT_CONVERSATION, /* created, or members changed */
     EVENT_MESSAGE,
@@ -34,8 +35,10 @@ enum event_kind {
     EVENT_EXPIRED,
     EVENT_TYPING,       /* not durable, no position */
 };
+enum { EVENT_RECIPIENTS_NEAR = 2 };
 struct event {
     struct refcount refs;
+    bool in_submission;        /* whose memory it keeps */
     enum event_kind kind;
     struct id conversation;
     uint8_t conversation_kind;
@@ -49,33 +52,36 @@ struct event {
     bool is_private;           /* READ: the actor's own devices only */
     uint64_t sequence;         /* message, watermark or tombstone */
     struct message message;    /* MESSAGE: slices borrow from `bytes` */
-    struct slice bytes;        /* owned: the encoded record; CONVERSATION: the state row after it */
+    struct slice bytes;        /* MESSAGE: the encoded record; CONVERSATION, owned: the state row after it */
     size_t recipients_count;   /* present members, and who was just removed */
-    struct id recipients[];
+    struct id *recipients;     /* owned, or `near` */
+    struct id near[EVENT_RECIPIENTS_NEAR];
 };
 struct event *event_ref(struct event *e);
 void event_unref(struct event *e);
 
 /* A request to the engine and, later, its answer. Made by submission_create,
- * freed by whoever gets the answer. */
+ * destroyed by whoever gets the answer; its memory stays until the event in it has
+ * been given back as well. */
 struct submission {
     struct mail mail;          /* mail.deliver: set by the submitter, called with the answer */
     struct mailbox *reply_to;  /* NULL: nobody waits, the engine frees */
     void *ctx;                 /* the submitter's */
-    struct slice encoded;      /* owned: the record's bytes */
+    struct slice encoded;      /* the record's bytes, behind this struct */
     struct record record;      /* decoded, borrows from `encoded` */
     uint64_t received_us;
     struct applied answer;     /* problem, sequence, chain, ts, messageId */
     uint64_t position;         /* set when something was stored */
-    struct event *event;       /* the engine's: keeps `encoded` alive once it is shared */
+    bool has_event;            /* the engine's: `event` is in use */
+    struct event event;        /* its references count the submission's, too */
 };
 /* Gives the store a new epoch, so that cursors from before are refused: after a
  * backup was put back. The engine is not running. */
 SOTTO_CHECKED enum sotto_err engine_renew_epoch(struct store *store, const struct random_source *random);
 
-/* Takes the buffer's bytes (the buffer is empty afterwards). NULL when they are
- * no record: a bug of the caller, who encoded them. */
-struct submission *submission_create(struct buffer *encoded);
+/* Copies the bytes. NULL when they are no record: a bug of the caller, who encoded
+ * them. */
+struct submission *submission_create(struct slice encoded);
 void submission_destroy(struct submission *s);
 
 struct engine;

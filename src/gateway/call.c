@@ -214,10 +214,19 @@ static void submission_answered(struct mail *mail, void *receiver)
     submission_destroy(s);
 }
 
-bool call_submit(struct call *c, struct buffer *record, void (*done)(struct call *c, const struct submission *s))
+struct buffer *call_record(struct call *c)
+{
+    struct buffer *record = &((struct call_state *)c)->loop->record;
+    if (record->size > GATEWAY_ANSWER_KEEP) buffer_deinit(record);
+    buffer_clear(record);
+    return record;
+}
+
+bool call_submit(struct call *c, const struct buffer *record,
+                 void (*done)(struct call *c, const struct submission *s))
 {
     struct call_state *cs = (struct call_state *)c;
-    struct submission *s = submission_create(record);
+    struct submission *s = submission_create(buffer_slice(record));
     SOTTO_ASSERT(s != NULL); /* we encoded it */
     cs->submitted = done;
     s->mail.deliver = submission_answered;

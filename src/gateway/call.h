@@ -77,13 +77,16 @@ enum problem call_decode(struct call *c, const struct json_field *fields, size_t
 void call_error_details(struct call *c);
 /* Ends a `start` call. Loop thread; the call is gone afterwards. */
 void call_finish(struct call *c, enum problem p);
+/* Where to write the record for call_submit: empty, the loop's own, good until the
+ * next call of this function. */
+struct buffer *call_record(struct call *c);
 /* Hands a record to the engine for a `start` call; `done` is called on the
  * call's loop with the answer, frees nothing (the gateway frees the submission
  * afterwards), and must end the call. False: the queue is full or the server
  * drains; the caller ends the call with PROBLEM_BUSY or PROBLEM_DRAINING.
- * Takes the buffer's bytes either way. If the connection goes away meanwhile,
+ * The record is copied. If the connection goes away meanwhile,
  * `done` is still called, and call_finish then only frees. */
-SOTTO_CHECKED bool call_submit(struct call *c, struct buffer *record,
+SOTTO_CHECKED bool call_submit(struct call *c, const struct buffer *record,
                                void (*done)(struct call *c, const struct submission *s));
 /* Runs `work` on a worker thread, then `done` on the call's loop. False: the
  * queue is full. For `start` calls whose fast path missed a cache. */

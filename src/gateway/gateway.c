@@ -331,6 +331,7 @@ void gateway_destroy(struct gateway **gateway)
         buffer_deinit(&gl->texts.own);
         buffer_deinit(&gl->texts.other);
         buffer_deinit(&gl->texts.single);
+        buffer_deinit(&gl->record);
     }
     free(g->loops);
     registry_destroy(&g->registry);

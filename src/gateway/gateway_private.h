@@ -78,6 +78,7 @@ struct gateway_loop {
     uint64_t request_seed, request_count;
 
     struct event_texts texts;
+    struct buffer record; /* see call_record */
     atomic_size_t pending_events;
     struct mail overflow_mail;
     atomic_bool overflow_posted;

@@ -200,6 +200,7 @@ void publish_init(struct gateway_loop *gl)
     buffer_init(&gl->texts.own, SOTTO_FRAME_MAX * 2);
     buffer_init(&gl->texts.other, SOTTO_FRAME_MAX * 2);
     buffer_init(&gl->texts.single, SOTTO_FRAME_MAX * 2);
+    buffer_init(&gl->record, SOTTO_RECORD_MAX);
 }
 
 /* ---- The engine's side ---------------------------------------------------- */
@@ -231,6 +232,16 @@ static void post(struct gateway_loop *gl, struct event *const *events, size_t co
     gateway_post(gl, &d->mail);
 }
 
+/* The loops with a session of a recipient, a bit each. A single loop finds out by
+ * itself, and has to in any case. */
+static uint64_t loops_of(const struct gateway *g, const struct event *e)
+{
+    if (g->loops_count == 1) return 1;
+    uint64_t mask = 0;
+    for (size_t r = 0; r < e->recipients_count; r++) mask |= registry_loops(g->registry, e->recipients[r]);
+    return mask;
+}
+
 void gateway_publish(void *ctx, struct event *const *events, size_t count)
 {
     struct gateway *g = ctx;
@@ -242,9 +253,7 @@ void gateway_publish(void *ctx, struct event *const *events, size_t count)
         while (n < count && n > 1 && events[n]->position == events[n - 1]->position) n--;
         uint64_t all = 0;
         for (size_t i = 0; i < n; i++) {
-            masks[i] = 0;
-            for (size_t r = 0; r < events[i]->recipients_count; r++)
-                masks[i] |= registry_loops(g->registry, events[i]->recipients[r]);
+            masks[i] = loops_of(g, events[i]);
             all |= masks[i];
             measure(g, events[i]);
         }

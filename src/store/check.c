@@ -76,10 +76,11 @@ static struct id id_at(const uint8_t *bytes)
 static void check_side_rows(struct check *k, const struct message *m)
 {
     if (m->kind != RECORD_MESSAGE) return;
-    uint8_t hash[16];
-    dedupe_key(m->record.sender, m->record.sender_device, m->record.client_msg_id, hash);
-    struct key key = key_dedupe(m->conversation, hash);
-    if (!look_up(k, STORE_DEDUPE, &key) || k->value.len != 8 || load_be64(k->value.data) != m->sequence)
+    struct key key =
+        key_dedupe(m->conversation, m->record.sender, m->record.sender_device, m->record.client_msg_id);
+    uint8_t row[DEDUPE_ROW_LEN];
+    dedupe_row(m->conversation, m->sequence, row);
+    if (!look_up(k, STORE_DEDUPE, &key) || !slice_eq(buffer_slice(&k->value), slice_of(row, sizeof(row))))
         problem(k, m->conversation, "message %" PRIu64 " has no row under its idempotency key", m->sequence);
     if (m->record.expires_ms == 0 || m->state == MESSAGE_EXPIRED) return;
     key = key_expiry(m->record.expires_ms, m->conversation, m->sequence);
@@ -236,28 +237,27 @@ static void check_member_rows(struct check *k)
     store_iter_destroy(&it);
 }
 
-static bool names_its_message(struct check *k, struct slice row, uint64_t sequence)
+static bool names_its_message(struct check *k, struct slice dedupe, struct id conversation, uint64_t sequence)
 {
-    struct id conversation = id_at(row.data);
     struct key key = key_message(conversation, sequence);
     struct message m;
-    uint8_t hash[16];
     if (!look_up(k, STORE_MESSAGE, &key) ||
         message_row_decode(conversation, sequence, buffer_slice(&k->value), &m) != SOTTO_OK ||
         m.kind != RECORD_MESSAGE)
         return false;
-    dedupe_key(m.record.sender, m.record.sender_device, m.record.client_msg_id, hash);
-    return memcmp(hash, row.data + ID_LEN, sizeof(hash)) == 0;
+    key = key_dedupe(conversation, m.record.sender, m.record.sender_device, m.record.client_msg_id);
+    return slice_eq(dedupe, key_slice(&key));
 }
 
 static void check_dedupe_rows(struct check *k)
 {
     struct store_iter *it = store_iter_create(k->store, STORE_DEDUPE);
     for (store_iter_seek(it, slice_of("", 0)); store_iter_valid(it) && k->err == SOTTO_OK; store_iter_next(it)) {
-        struct slice row = store_iter_key(it), value = store_iter_value(it);
-        if (row.len != DEDUPE_KEY_LEN || value.len != 8 || !names_its_message(k, row, load_be64(value.data)))
-            problem(k, row.len >= ID_LEN ? id_at(row.data) : (struct id){{0}},
-                    "an idempotency key names no message of that key");
+        struct slice row = store_iter_value(it);
+        bool whole = row.len == DEDUPE_ROW_LEN;
+        struct id conversation = whole ? id_at(row.data) : (struct id){{0}};
+        if (!whole || !names_its_message(k, store_iter_key(it), conversation, load_be64(row.data + ID_LEN)))
+            problem(k, conversation, "an idempotency key names no message of that key");
     }
     check_iter_end(k, it, "dedupe");
     store_iter_destroy(&it);

@@ -4,10 +4,11 @@
 
 #include "base/bytes.h"
 #include "base/id.h"
+#include "core/conversation.h"
 
 enum {
     MESSAGE_KEY_LEN = ID_LEN + 8,
-    DEDUPE_KEY_LEN = ID_LEN + 16,
+    DEDUPE_ROW_LEN = ID_LEN + 8,
     MEMBER_KEY_LEN = 2 * ID_LEN,
     EXPIRY_KEY_LEN = 8 + ID_LEN + 8,
     ROW_BYTES_MAX = 2 * 1024 * 1024 /* no row is larger */
@@ -30,12 +31,17 @@ static inline struct key key_message(struct id conversation, uint64_t sequence)
     store_be64(k.bytes + ID_LEN, sequence);
     return k;
 }
-static inline struct key key_dedupe(struct id conversation, const uint8_t hash[16])
+static inline struct key key_dedupe(struct id conversation, struct id sender, uint8_t device, struct slice client_msg_id)
 {
     struct key k = {.len = DEDUPE_KEY_LEN};
-    memcpy(k.bytes, conversation.bytes, ID_LEN);
-    memcpy(k.bytes + ID_LEN, hash, 16);
+    dedupe_key(conversation, sender, device, client_msg_id, k.bytes);
     return k;
+}
+/* Where the message is that came under the key. */
+static inline void dedupe_row(struct id conversation, uint64_t sequence, uint8_t row_out[DEDUPE_ROW_LEN])
+{
+    memcpy(row_out, conversation.bytes, ID_LEN);
+    store_be64(row_out + ID_LEN, sequence);
 }
 static inline struct key key_member(struct id user, struct id conversation)
 {

@@ -4,7 +4,7 @@
  *   meta          name                         -> value
  *   conversation  conversation id              -> state row (core/conversation.h)
  *   message       conversation id | sequence   -> message row (wire/message.h)
- *   dedupe        conversation id | key[16]    -> u64 sequence
+ *   dedupe        idempotency key[22]          -> conversation id | sequence
  *   member        user id | conversation id    -> empty
  *   expiry        expiresMs | conversation id | sequence -> empty
  *

@@ -112,7 +112,7 @@ static rocksdb_options_t *make_family_options(const struct store_rocksdb *s, enu
         rocksdb_options_set_inplace_update_support(o, 1);
         rocksdb_options_set_inplace_update_num_locks(o, STATE_LOCKS);
     }
-    return f == STORE_MESSAGE || f == STORE_DEDUPE || f == STORE_MEMBER ? with_insert_hints(o) : o;
+    return f == STORE_MESSAGE || f == STORE_MEMBER ? with_insert_hints(o) : o;
 }
 
 static void *make_background_threads(void *arg)

@@ -7,7 +7,7 @@
 #include <pthread.h>
 #include <rocksdb/c.h>
 
-enum { STORE_FORMAT_VERSION = 1 };
+enum { STORE_FORMAT_VERSION = 2 };
 
 struct store {
     struct store_head head;

@@ -205,17 +205,34 @@ static void conversation__repeat__first_answer_or_conflict(void **state)
     conversation_deinit(&w.c);
 }
 
-static void dedupe_key__differs_by_user_device_and_id(void **state)
+static void dedupe_key__differs_by_conversation_user_device_and_id(void **state)
 {
     (void)state;
-    uint8_t keys[5][16];
-    dedupe_key(user(1), 1, SLICE_LIT("a"), keys[0]);
-    dedupe_key(user(2), 1, SLICE_LIT("a"), keys[1]);
-    dedupe_key(user(1), 2, SLICE_LIT("a"), keys[2]);
-    dedupe_key(user(1), 1, SLICE_LIT("b"), keys[3]);
-    dedupe_key(user(1), 1, slice_of(NULL, 0), keys[4]);
-    for (int i = 0; i < 5; i++)
-        for (int j = 0; j < i; j++) assert_memory_not_equal(keys[i], keys[j], 16);
+    uint8_t keys[6][DEDUPE_KEY_LEN];
+    dedupe_key(user(9), user(1), 1, SLICE_LIT("a"), keys[0]);
+    dedupe_key(user(9), user(2), 1, SLICE_LIT("a"), keys[1]);
+    dedupe_key(user(9), user(1), 2, SLICE_LIT("a"), keys[2]);
+    dedupe_key(user(9), user(1), 1, SLICE_LIT("b"), keys[3]);
+    dedupe_key(user(9), user(1), 1, slice_of(NULL, 0), keys[4]);
+    dedupe_key(user(8), user(1), 1, SLICE_LIT("a"), keys[5]);
+    for (int i = 0; i < 6; i++)
+        for (int j = 0; j < i; j++) assert_memory_not_equal(keys[i], keys[j], DEDUPE_KEY_LEN);
+}
+
+static void dedupe_key__begins_with_the_time_of_the_id(void **state)
+{
+    (void)state;
+    static const uint8_t none[DEDUPE_TIME_LEN] = {0}, time[DEDUPE_TIME_LEN] = {0x01, 0x7f, 0x22, 0xe2, 0x79, 0xb0};
+    uint8_t key[DEDUPE_KEY_LEN], upper[DEDUPE_KEY_LEN];
+    dedupe_key(user(9), user(1), 1, SLICE_LIT("017f22e2-79b0-7cc3-98c4-dc0c0c07398f"), key); /* RFC 9562, A.6 */
+    assert_memory_equal(key, time, sizeof(time));
+    dedupe_key(user(9), user(1), 1, SLICE_LIT("017F22E2-79B0-7CC3-98C4-DC0C0C07398F"), upper);
+    assert_memory_equal(upper, time, sizeof(time));
+    assert_memory_not_equal(key, upper, sizeof(key)); /* another text is another key */
+    dedupe_key(user(9), user(1), 1, SLICE_LIT("919108f7-52d1-4320-9bac-f847db4148a8"), key); /* version 4 */
+    assert_memory_equal(key, none, sizeof(none));
+    dedupe_key(user(9), user(1), 1, SLICE_LIT("017f22e2-79b0-7cc3-98c4-dc0c0c07398"), key);
+    assert_memory_equal(key, none, sizeof(none));
 }
 
 /* ---- Marks ------------------------------------------------------------------------ */
@@ -561,7 +578,8 @@ int main(void)
         cmocka_unit_test(conversation__message__from_a_stranger_is_refused),
         cmocka_unit_test(conversation__chain__follows_from_what_was_said),
         cmocka_unit_test(conversation__repeat__first_answer_or_conflict),
-        cmocka_unit_test(dedupe_key__differs_by_user_device_and_id),
+        cmocka_unit_test(dedupe_key__differs_by_conversation_user_device_and_id),
+        cmocka_unit_test(dedupe_key__begins_with_the_time_of_the_id),
         cmocka_unit_test(watermark__moves__forward_only),
         cmocka_unit_test(watermark__read__implies_delivered),
         cmocka_unit_test(watermark__private_read__tells_nobody_else),

@@ -181,7 +181,8 @@ static inline void submit(struct fixture *f, const struct record *r)
     struct buffer bytes;
     buffer_init(&bytes, SOTTO_RECORD_MAX);
     record_encode(r, &bytes);
-    struct submission *s = submission_create(&bytes);
+    struct submission *s = submission_create(buffer_slice(&bytes));
+    buffer_deinit(&bytes);
     assert_non_null(s);
     s->reply_to = &f->replies;
     assert_true(engine_submit(f->engine, s));

@@ -195,7 +195,8 @@ static void engine__queue__is_bounded_in_bytes(void **state)
             buffer_init(&encoded, SOTTO_RECORD_MAX);
             record_encode(&r, &encoded);
             size_t len = encoded.len;
-            struct submission *s = submission_create(&encoded);
+            struct submission *s = submission_create(buffer_slice(&encoded));
+            buffer_deinit(&encoded);
             if (!engine_submit(f->engine, s)) {
                 submission_destroy(s);
                 break;
@@ -451,20 +452,17 @@ static void engine__stop__refuses_new_and_answers_what_is_queued(void **state)
     struct buffer bytes;
     buffer_init(&bytes, SOTTO_RECORD_MAX);
     record_encode(&r, &bytes);
-    struct submission *s = submission_create(&bytes);
+    struct submission *s = submission_create(buffer_slice(&bytes));
+    buffer_deinit(&bytes);
     assert_false(engine_submit(f->engine, s));
     submission_destroy(s);
 }
 
 static void submission__create__refuses_what_is_no_record(void **state)
 {
-    struct buffer bytes;
     (void)state;
-    buffer_init(&bytes, 100);
-    buffer_append_str(&bytes, "no record");
-    assert_null(submission_create(&bytes));
-    assert_int_equal(bytes.len, 0);
-    buffer_deinit(&bytes);
+    assert_null(submission_create(SLICE_LIT("no record")));
+    assert_null(submission_create(slice_of(NULL, 0)));
 }
 
 static void engine__nobody_waits__the_engine_frees(void **state)
@@ -474,7 +472,8 @@ static void engine__nobody_waits__the_engine_frees(void **state)
     struct buffer bytes;
     buffer_init(&bytes, SOTTO_RECORD_MAX);
     record_encode(&r, &bytes);
-    assert_true(engine_submit(f->engine, submission_create(&bytes)));
+    assert_true(engine_submit(f->engine, submission_create(buffer_slice(&bytes))));
+    buffer_deinit(&bytes);
     turn(f);
     assert_int_equal(engine_position(f->engine), 1);
     assert_true(slice_is(f->events[1]->message.record.body, "x"));

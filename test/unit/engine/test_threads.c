@@ -49,7 +49,8 @@ static void post(struct submitter *t, const struct record *r)
     struct buffer bytes;
     buffer_init(&bytes, SOTTO_RECORD_MAX);
     record_encode(r, &bytes);
-    struct submission *s = submission_create(&bytes);
+    struct submission *s = submission_create(buffer_slice(&bytes));
+    buffer_deinit(&bytes);
     s->mail.deliver = deliver;
     s->reply_to = &t->replies;
     while (!engine_submit(t->f->engine, s)) mailbox_wait(&t->replies, 1);

@@ -58,7 +58,7 @@ static void put_message(struct world *w, uint64_t n, struct record_message *m)
     struct record r = {.kind = RECORD_MESSAGE, .conversation = w->c.id};
     struct buffer row;
     char text[16];
-    uint8_t hash[16], sequence[8];
+    uint8_t at[DEDUPE_ROW_LEN];
     snprintf(text, sizeof(text), "c%u", (unsigned)n);
     buffer_init(&row, 1 << 16);
     *m = (struct record_message){.message_id = {{7, (uint8_t)n}}, .sender = w->a, .sender_device = 1,
@@ -74,10 +74,9 @@ static void put_message(struct world *w, uint64_t n, struct record_message *m)
     message_row_encode(&stored, &row);
     struct key key = key_message(w->c.id, n);
     put(w, STORE_MESSAGE, &key, buffer_slice(&row));
-    dedupe_key(m->sender, 1, m->client_msg_id, hash);
-    key = key_dedupe(w->c.id, hash);
-    store_be64(sequence, n);
-    put(w, STORE_DEDUPE, &key, slice_of(sequence, 8));
+    key = key_dedupe(w->c.id, m->sender, 1, m->client_msg_id);
+    dedupe_row(w->c.id, n, at);
+    put(w, STORE_DEDUPE, &key, slice_of(at, sizeof(at)));
     key = key_expiry(500, w->c.id, n);
     if (n == 2) put(w, STORE_EXPIRY, &key, slice_of(NULL, 0));
     buffer_deinit(&row);
@@ -227,16 +226,21 @@ static void check__expired_with_payload__is_told(void **state)
 static void check__side_rows__missing_and_surplus(void **state)
 {
     struct world *w = *state;
-    uint8_t hash[16], sequence[8] = {0, 0, 0, 0, 0, 0, 0, 1};
+    uint8_t at[DEDUPE_ROW_LEN];
     remove_row(w, STORE_EXPIRY, key_expiry(500, w->c.id, 2));
     expect(w, 1, "message 2 will not expire");
-    dedupe_key(w->a, 1, SLICE_LIT("c3"), hash);
-    remove_row(w, STORE_DEDUPE, key_dedupe(w->c.id, hash));
+    remove_row(w, STORE_DEDUPE, key_dedupe(w->c.id, w->a, 1, SLICE_LIT("c3")));
     expect(w, 2, "");
-    dedupe_key(w->a, 1, SLICE_LIT("c9"), hash);
-    struct key key = key_dedupe(w->c.id, hash);
-    put(w, STORE_DEDUPE, &key, slice_of(sequence, 8));
+    struct key key = key_dedupe(w->c.id, w->a, 1, SLICE_LIT("c9"));
+    dedupe_row(w->c.id, 1, at);
+    put(w, STORE_DEDUPE, &key, slice_of(at, sizeof(at)));
     expect(w, 3, "an idempotency key names no message of that key");
+    put(w, STORE_DEDUPE, &key, slice_of(at, 8));
+    expect(w, 3, "an idempotency key names no message of that key");
+    key = key_dedupe(w->c.id, w->a, 1, SLICE_LIT("c1"));
+    dedupe_row(w->a, 1, at); /* of another conversation */
+    put(w, STORE_DEDUPE, &key, slice_of(at, sizeof(at)));
+    expect(w, 5, "an idempotency key names no message of that key"); /* and message 1 has none */
 }
 
 static void check__members__both_ways(void **state)
@@ -275,12 +279,10 @@ static void check__state__must_fit_the_messages(void **state)
 static void check__retention__first_number_need_not_be_one(void **state)
 {
     struct world *w = *state;
-    uint8_t hash[16];
     w->c.first_sequence = 2;
     put_state(w);
     remove_row(w, STORE_MESSAGE, key_message(w->c.id, 1));
-    dedupe_key(w->a, 1, SLICE_LIT("c1"), hash);
-    remove_row(w, STORE_DEDUPE, key_dedupe(w->c.id, hash));
+    remove_row(w, STORE_DEDUPE, key_dedupe(w->c.id, w->a, 1, SLICE_LIT("c1")));
     expect(w, 0, "");
 }
 
