@@ -26,6 +26,10 @@
 #include <sys/eventfd.h>
 #include <unistd.h>
 
+#include "base/bytes.h"
+
+enum { MAIL_WARM_BYTES = 512 }; /* of what a node begins */
+
 /* No node has this address. */
 #define ASLEEP ((struct mail *)1)
 
@@ -107,6 +111,7 @@ size_t mailbox_deliver(struct mailbox *m, void *receiver)
     size_t count = 0;
     while (mail != NULL) {
         struct mail *next = mail->next;
+        if (next != NULL) prefetch(next, MAIL_WARM_BYTES);
         mail->deliver(mail, receiver);
         mail = next;
         count++;

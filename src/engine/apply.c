@@ -29,8 +29,7 @@ static struct event *add_event(struct engine *e, enum event_kind kind, const str
         event = sotto_alloc(sizeof(*event));
         refcount_init(&event->refs);
     }
-    const size_t after_refs = offsetof(struct event, kind);
-    memset((uint8_t *)event + after_refs, 0, sizeof(*event) - after_refs);
+    memset(&event->kind, 0, offsetof(struct event, message) - offsetof(struct event, kind));
     event->in_submission = near;
     event->kind = kind;
     event->conversation = c->id;

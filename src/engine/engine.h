@@ -21,6 +21,7 @@
 #include "base/log.h"
 #include "base/mailbox.h"
 #include "base/metrics.h"
+#include "base/pool.h"
 #include "base/refcount.h"
 #include "core/conversation.h"
 #include "store/store.h"
@@ -51,14 +52,15 @@ struct event {
     bool started;              /* TYPING */
     bool is_private;           /* READ: the actor's own devices only */
     uint64_t sequence;         /* message, watermark or tombstone */
-    struct message message;    /* MESSAGE: slices borrow from `bytes` */
     struct slice bytes;        /* MESSAGE: the encoded record; CONVERSATION, owned: the state row after it */
     size_t recipients_count;   /* present members, and who was just removed */
     struct id *recipients;     /* owned, or `near` */
     struct id near[EVENT_RECIPIENTS_NEAR];
+    struct message message;    /* MESSAGE only, else not set; slices borrow from `bytes` */
 };
 struct event *event_ref(struct event *e);
-void event_unref(struct event *e);
+/* pool: of the calling thread, for the memory; may be NULL. */
+void event_unref(struct event *e, struct pool *pool);
 
 /* A request to the engine and, later, its answer. Made by submission_create,
  * destroyed by whoever gets the answer; its memory stays until the event in it has
@@ -80,9 +82,11 @@ struct submission {
 SOTTO_CHECKED enum sotto_err engine_renew_epoch(struct store *store, const struct random_source *random);
 
 /* Copies the bytes. NULL when they are no record: a bug of the caller, who encoded
- * them. */
-struct submission *submission_create(struct slice encoded);
-void submission_destroy(struct submission *s);
+ * them. pool: of the calling thread, all with blocks of SUBMISSION_BLOCK bytes; may be
+ * NULL. */
+enum { SUBMISSION_BLOCK = 2048 };
+struct submission *submission_create(struct slice encoded, struct pool *pool);
+void submission_destroy(struct submission *s, struct pool *pool);
 
 struct engine;
 struct engine_options {

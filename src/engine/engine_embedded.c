@@ -74,7 +74,7 @@ static void publish(struct engine *e, struct event **events, size_t *count, bool
 {
     if (committed && *count != 0 && e->options.publish != NULL)
         e->options.publish(e->options.publish_ctx, events, *count);
-    for (size_t i = 0; i < *count; i++) event_unref(events[i]);
+    for (size_t i = 0; i < *count; i++) event_unref(events[i], NULL);
     *count = 0;
 }
 
@@ -328,7 +328,7 @@ bool engine_commit(struct engine *e, enum problem *problem_out)
 static void answer(struct submission *s)
 {
     if (s->reply_to == NULL)
-        submission_destroy(s);
+        submission_destroy(s, NULL);
     else
         mailbox_post_always(s->reply_to, &s->mail);
 }
@@ -367,6 +367,7 @@ size_t engine_turn(struct engine *e)
     while (e->pending != NULL && handled < SOTTO_ENGINE_BATCH_MAX && bytes < SOTTO_ENGINE_BATCH_BYTES_MAX) {
         struct submission *s = (struct submission *)(void *)e->pending;
         e->pending = e->pending->next;
+        if (e->pending != NULL) prefetch(e->pending, sizeof(*s));
         handled++;
         bytes += s->encoded.len;
         atomic_fetch_sub_explicit(&e->queued_bytes, s->encoded.len, memory_order_relaxed);

@@ -9,21 +9,29 @@ struct event *event_ref(struct event *e)
     return e;
 }
 
-void event_unref(struct event *e)
+/* A whole block at least, so that any pool may have it. */
+static size_t room_for(size_t encoded_len)
+{
+    size_t len = sizeof(struct submission) + encoded_len;
+    return len < SUBMISSION_BLOCK ? SUBMISSION_BLOCK : len;
+}
+
+void event_unref(struct event *e, struct pool *pool)
 {
     if (e == NULL || !refcount_unref(&e->refs)) return;
     if (e->recipients != e->near) free(e->recipients);
     if (e->in_submission) {
-        free((uint8_t *)e - offsetof(struct submission, event));
+        struct submission *s = (struct submission *)(void *)((uint8_t *)e - offsetof(struct submission, event));
+        pool_give(pool, s, room_for(s->encoded.len));
         return;
     }
     free((void *)(uintptr_t)e->bytes.data);
     free(e);
 }
 
-struct submission *submission_create(struct slice encoded)
+struct submission *submission_create(struct slice encoded, struct pool *pool)
 {
-    struct submission *s = sotto_alloc(sizeof(*s) + encoded.len);
+    struct submission *s = pool_take(pool, room_for(encoded.len));
     uint8_t *bytes = (uint8_t *)(s + 1);
     memset(s, 0, offsetof(struct submission, event));
     if (encoded.len != 0) memcpy(bytes, encoded.data, encoded.len);
@@ -32,11 +40,11 @@ struct submission *submission_create(struct slice encoded)
     s->event.in_submission = true;
     s->event.recipients = s->event.near;
     if (record_decode(s->encoded, &s->record) == SOTTO_OK) return s;
-    submission_destroy(s);
+    submission_destroy(s, pool);
     return NULL;
 }
 
-void submission_destroy(struct submission *s)
+void submission_destroy(struct submission *s, struct pool *pool)
 {
-    if (s != NULL) event_unref(&s->event);
+    if (s != NULL) event_unref(&s->event, pool);
 }

@@ -21,7 +21,7 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CALLS_GIVE_BACK = 64 };
+enum { CALLS_GIVE_BACK = 64, CALL_PREFETCH = 1024 };
 enum { CALL_ARENA_MAX = 8 * 1024 * 1024, CALL_ANSWER_MAX = 8 * 1024 * 1024, CALL_HEAD_MAX = 4096, CALL_WHY_MAX = 512,
        THROTTLED_EVERY_MS = 1000 };
 
@@ -50,6 +50,7 @@ struct call_state *call_create(struct conn *c, const struct operation *op)
     struct buffer answer, why;
     if (cs != NULL) {
         gl->free_calls = cs->next_free;
+        if (gl->free_calls != NULL) prefetch(gl->free_calls, offsetof(struct call_state, memory) + CALL_PREFETCH);
         gl->free_calls_count--;
         if (gl->free_calls_count < gl->free_calls_low) gl->free_calls_low = gl->free_calls_count;
         answer = cs->call.answer_bytes;
@@ -210,8 +211,9 @@ static void submission_answered(struct mail *mail, void *receiver)
     struct submission *s = (struct submission *)(void *)((uint8_t *)mail - offsetof(struct submission, mail));
     struct call_state *cs = s->ctx;
     (void)receiver;
+    struct pool *pool = &cs->loop->submissions; /* the call may end */
     cs->submitted(&cs->call, s);
-    submission_destroy(s);
+    submission_destroy(s, pool);
 }
 
 struct buffer *call_record(struct call *c)
@@ -226,7 +228,7 @@ bool call_submit(struct call *c, const struct buffer *record,
                  void (*done)(struct call *c, const struct submission *s))
 {
     struct call_state *cs = (struct call_state *)c;
-    struct submission *s = submission_create(buffer_slice(record));
+    struct submission *s = submission_create(buffer_slice(record), &cs->loop->submissions);
     SOTTO_ASSERT(s != NULL); /* we encoded it */
     cs->submitted = done;
     s->mail.deliver = submission_answered;
@@ -234,7 +236,7 @@ bool call_submit(struct call *c, const struct buffer *record,
     s->ctx = cs;
     s->received_us = c->received_us;
     if (engine_submit(c->services->engine, s)) return true;
-    submission_destroy(s);
+    submission_destroy(s, &cs->loop->submissions);
     return false;
 }
 

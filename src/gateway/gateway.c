@@ -93,6 +93,7 @@ static void tick_fired(struct loop_timer *t, struct loop *loop)
     conn_relieve(gl);
     loop_trim(loop);
     calls_trim(gl);
+    pool_trim(&gl->submissions);
     loop_timer_start(loop, t, TICK_MS);
 }
 
@@ -326,6 +327,7 @@ void gateway_destroy(struct gateway **gateway)
         struct gateway_loop *gl = &g->loops[i];
         loop_destroy(&gl->loop);
         calls_deinit(gl);
+        pool_deinit(&gl->submissions);
         conn_slab_deinit(gl);
         ws_deflate_destroy(&gl->deflate);
         buffer_deinit(&gl->texts.own);

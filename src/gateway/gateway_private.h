@@ -16,6 +16,7 @@
 enum {
     GATEWAY_LISTENERS_MAX = 16,
     GATEWAY_CALLS_FREE_MAX = 4096,     /* calls kept for reuse, per loop */
+    GATEWAY_SUBMISSIONS_KEEP = 4096,   /* the same for memory of submissions */
     GATEWAY_CALLS_PER_CONN_MAX = 64,   /* in flight; then reading stops */
     GATEWAY_READS_PER_CONN_MAX = 8,    /* the same for requests that workers serve: answers are large */
     GATEWAY_MISTAKES_MAX = 32,         /* frames that are no requests; then 1008 */
@@ -78,7 +79,8 @@ struct gateway_loop {
     uint64_t request_seed, request_count;
 
     struct event_texts texts;
-    struct buffer record; /* see call_record */
+    struct buffer record;    /* see call_record */
+    struct pool submissions; /* memory for the next ones */
     atomic_size_t pending_events;
     struct mail overflow_mail;
     atomic_bool overflow_posted;

@@ -161,13 +161,14 @@ static void delivery_received(struct mail *mail, void *receiver)
     struct delivery *d = (struct delivery *)(void *)mail;
     for (size_t i = 0; i < d->count; i++) {
         uintptr_t tagged = (uintptr_t)d->events[i];
+        if (i + 1 < d->count) prefetch(d->events[i + 1], offsetof(struct event, message));
         struct event *e = (struct event *)(tagged & ~(uintptr_t)1);
         deliver_event(gl, e, tagged & 1);
         if (e->kind == EVENT_MESSAGE && e->received_us != 0 && i == 0) {
             uint64_t now = clock_monotonic_us(gl->gateway->services->clock);
             if (now > e->committed_us) histogram_observe(gl->gateway->metrics.push, now - e->committed_us);
         }
-        event_unref(e);
+        event_unref(e, &gl->submissions);
     }
     atomic_fetch_sub_explicit(&gl->pending_events, d->count, memory_order_relaxed);
     /* Big texts are not kept for the next burst. */
@@ -201,6 +202,7 @@ void publish_init(struct gateway_loop *gl)
     buffer_init(&gl->texts.other, SOTTO_FRAME_MAX * 2);
     buffer_init(&gl->texts.single, SOTTO_FRAME_MAX * 2);
     buffer_init(&gl->record, SOTTO_RECORD_MAX);
+    pool_init(&gl->submissions, SUBMISSION_BLOCK, sizeof(struct submission), GATEWAY_SUBMISSIONS_KEEP);
 }
 
 /* ---- The engine's side ---------------------------------------------------- */

@@ -27,7 +27,9 @@
 #include <sys/epoll.h>
 #include <unistd.h>
 
-enum { LOOP_EVENTS_MAX = 512, LOOP_DEFER_ROUNDS_MAX = 4 };
+#include "base/bytes.h"
+
+enum { LOOP_EVENTS_MAX = 512, LOOP_DEFER_ROUNDS_MAX = 4, WATCH_WARM_BYTES = 128 };
 
 struct loop {
     int epoll_fd;
@@ -86,6 +88,7 @@ static void run_deferred(struct loop *loop)
         struct deferred *d;
         while ((d = loop->running_first) != NULL) {
             loop->running_first = d->next;
+            if (d->next != NULL) prefetch(d->next, sizeof(*d));
             d->queued = false;
             d->run(d, loop);
         }
@@ -136,6 +139,7 @@ void loop_turn(struct loop *loop, int timeout_ms)
     loop->events_count = count > 0 ? count : 0;
     for (loop->events_at = 0; loop->events_at < loop->events_count; loop->events_at++) {
         const struct epoll_event *event = &loop->events[loop->events_at];
+        if (loop->events_at + 1 < loop->events_count) prefetch(event[1].data.ptr, WATCH_WARM_BYTES);
         struct watch *w = event->data.ptr;
         if (w != NULL) w->ready(w, loop, event->events);
     }

@@ -10,6 +10,8 @@
 
 #include <stdlib.h>
 
+#include "base/bytes.h"
+
 enum { OUTPUT_POOL_MAX = 1024, OUTPUT_KEEP_BYTES = 4096, OUTPUT_FIRST_BYTES = 1024 };
 
 struct output *output_take(struct loop *loop)
@@ -19,6 +21,10 @@ struct output *output_take(struct loop *loop)
     if (out != NULL) {
         pool->free = out->next_free;
         pool->count--;
+        if (pool->free != NULL) {
+            prefetch(pool->free->bytes.data, OUTPUT_FIRST_BYTES / 2);
+            prefetch(pool->free->next_free, sizeof(*out));
+        }
         if (pool->count < pool->low) pool->low = pool->count;
         out->next_free = NULL;
         return out;

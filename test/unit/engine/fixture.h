@@ -64,7 +64,7 @@ static inline void fixture_publish(void *ctx, struct event *const *events, size_
 
 static inline void fixture_forget_events(struct fixture *f)
 {
-    for (size_t i = 0; i < f->events_count; i++) event_unref(f->events[i]);
+    for (size_t i = 0; i < f->events_count; i++) event_unref(f->events[i], NULL);
     f->events_count = 0;
 }
 
@@ -181,7 +181,7 @@ static inline void submit(struct fixture *f, const struct record *r)
     struct buffer bytes;
     buffer_init(&bytes, SOTTO_RECORD_MAX);
     record_encode(r, &bytes);
-    struct submission *s = submission_create(buffer_slice(&bytes));
+    struct submission *s = submission_create(buffer_slice(&bytes), NULL);
     buffer_deinit(&bytes);
     assert_non_null(s);
     s->reply_to = &f->replies;
@@ -202,7 +202,7 @@ static inline size_t take_answers(struct fixture *f, struct applied *answers, si
         next = m->next;
         assert_true(count < max);
         answers[count++] = s->answer;
-        submission_destroy(s);
+        submission_destroy(s, NULL);
     }
     return count;
 }

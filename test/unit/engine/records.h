@@ -29,7 +29,7 @@ static inline struct submission *submission_of(const struct record *r)
     struct buffer bytes;
     buffer_init(&bytes, SOTTO_RECORD_MAX);
     record_encode(r, &bytes);
-    struct submission *s = submission_create(buffer_slice(&bytes));
+    struct submission *s = submission_create(buffer_slice(&bytes), NULL);
     buffer_deinit(&bytes);
     SOTTO_ASSERT(s != NULL);
     return s;

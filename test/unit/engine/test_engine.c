@@ -195,10 +195,10 @@ static void engine__queue__is_bounded_in_bytes(void **state)
             buffer_init(&encoded, SOTTO_RECORD_MAX);
             record_encode(&r, &encoded);
             size_t len = encoded.len;
-            struct submission *s = submission_create(buffer_slice(&encoded));
+            struct submission *s = submission_create(buffer_slice(&encoded), NULL);
             buffer_deinit(&encoded);
             if (!engine_submit(f->engine, s)) {
-                submission_destroy(s);
+                submission_destroy(s, NULL);
                 break;
             }
             bytes += len;
@@ -452,17 +452,17 @@ static void engine__stop__refuses_new_and_answers_what_is_queued(void **state)
     struct buffer bytes;
     buffer_init(&bytes, SOTTO_RECORD_MAX);
     record_encode(&r, &bytes);
-    struct submission *s = submission_create(buffer_slice(&bytes));
+    struct submission *s = submission_create(buffer_slice(&bytes), NULL);
     buffer_deinit(&bytes);
     assert_false(engine_submit(f->engine, s));
-    submission_destroy(s);
+    submission_destroy(s, NULL);
 }
 
 static void submission__create__refuses_what_is_no_record(void **state)
 {
     (void)state;
-    assert_null(submission_create(SLICE_LIT("no record")));
-    assert_null(submission_create(slice_of(NULL, 0)));
+    assert_null(submission_create(SLICE_LIT("no record"), NULL));
+    assert_null(submission_create(slice_of(NULL, 0), NULL));
 }
 
 static void engine__nobody_waits__the_engine_frees(void **state)
@@ -472,7 +472,7 @@ static void engine__nobody_waits__the_engine_frees(void **state)
     struct buffer bytes;
     buffer_init(&bytes, SOTTO_RECORD_MAX);
     record_encode(&r, &bytes);
-    assert_true(engine_submit(f->engine, submission_create(buffer_slice(&bytes))));
+    assert_true(engine_submit(f->engine, submission_create(buffer_slice(&bytes), NULL)));
     buffer_deinit(&bytes);
     turn(f);
     assert_int_equal(engine_position(f->engine), 1);

@@ -363,7 +363,7 @@ static void deliver(struct mail *mail, void *receiver)
     /* The answer to a client of before the crash is lost. */
     if (a->message != NULL && !a->world->crashing) on_message_answer(a->world, a, &s->answer);
     free(a);
-    submission_destroy(s);
+    submission_destroy(s, NULL);
 }
 
 static void submit(struct world *w, const struct record *r, struct outgoing *message, bool conflicting)

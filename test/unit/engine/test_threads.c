@@ -41,7 +41,7 @@ static void deliver(struct mail *mail, void *receiver)
     }
     t->repeated += s->answer.repeated;
     t->answered++;
-    submission_destroy(s);
+    submission_destroy(s, NULL);
 }
 
 static void post(struct submitter *t, const struct record *r)
@@ -49,7 +49,7 @@ static void post(struct submitter *t, const struct record *r)
     struct buffer bytes;
     buffer_init(&bytes, SOTTO_RECORD_MAX);
     record_encode(r, &bytes);
-    struct submission *s = submission_create(buffer_slice(&bytes));
+    struct submission *s = submission_create(buffer_slice(&bytes), NULL);
     buffer_deinit(&bytes);
     s->mail.deliver = deliver;
     s->reply_to = &t->replies;
