@@ -156,6 +156,7 @@ static void send_go(struct call *c)
     buffer_deinit(&body);
     if (p == PROBLEM_NONE && !call_submit(c, encoded, on_submitted))
         p = engine_draining(c->services->engine) ? PROBLEM_DRAINING : PROBLEM_BUSY;
+    direct_deinit(&s->direct); /* now, while they are at hand */
     if (p != PROBLEM_NONE) finish(c, p);
     else call_count(c, STAGE_ACCEPTED);
 }

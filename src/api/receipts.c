@@ -145,6 +145,7 @@ static void marks_go(struct call *c)
             continue;
         }
         mark_submit(c, i);
+        direct_deinit(&m->directs[i]); /* now, while they are at hand */
     }
     mark_done(c, PROBLEM_NONE);
 }
