@@ -143,7 +143,8 @@ uint64_t bench_now_us(void);
 /* Writes one message.send frame for `to`; clientMsgId is made from `number`. */
 struct send_template {
     struct buffer text;
-    size_t id_at;
+    size_t id_at, payload_at, payload_len; /* in the text */
+    uint64_t random;
 };
 void send_template_init(struct send_template *t, struct id to, size_t payload_len, uint64_t salt);
 void send_template_deinit(struct send_template *t);

@@ -29,7 +29,7 @@
 #include "base/limits.h"
 #include "base/sched.h"
 
-enum { PACE_US = 500 };
+enum { PACE_US = 750 };
 enum { STATE_ROW_STEP = 32 };
 /* Housekeeping that is due may take this much of one turn. */
 enum { EXPIRE_PER_TURN = 512, SWEEP_CONVERSATIONS_PER_TURN = 64, SWEEP_ROWS_PER_TURN = 2048 };

@@ -68,6 +68,12 @@ enum { OPEN_ROOM_BYTES = 8 * 1024 * 1024 };
 /* ---- Options -------------------------------------------------------------- */
 
 enum {
+    BACKGROUND_BYTES_PER_S = 192 * 1024 * 1024,
+    BACKGROUND_PERIOD_US = 1000, /* in which an even part of them may be written */
+    BACKGROUND_FAIRNESS = 10,    /* merging has a turn in ten before flushing */
+    BACKGROUND_SYNC_BYTES = 128 * 1024
+};
+enum {
     FAMILY_WRITE_BUFFERS = 3,  /* one that is filled and two that wait for the disk */
     FAMILY_LEVEL0_FILES = 8,   /* merged when so many; a lookup passes by most by their filters */
     STATE_LOCKS = 64           /* between a state that is overwritten and its readers */
@@ -98,7 +104,9 @@ static rocksdb_options_t *make_family_options(const struct store_rocksdb *s, enu
     rocksdb_block_based_options_set_filter_policy(t, rocksdb_filterpolicy_create_bloom(10));
     rocksdb_options_set_block_based_table_factory(o, t);
     rocksdb_block_based_options_destroy(t);
-    rocksdb_options_set_compression(o, rocksdb_lz4_compression);
+    /* Not in what is merged into the next level soon. */
+    static const int compression[] = {rocksdb_no_compression, rocksdb_lz4_compression};
+    rocksdb_options_set_compression_per_level(o, (int *)(uintptr_t)compression, 2);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     rocksdb_options_set_level0_file_num_compaction_trigger(o, FAMILY_LEVEL0_FILES);
     rocksdb_options_set_max_write_buffer_number(o, FAMILY_WRITE_BUFFERS);
@@ -137,6 +145,17 @@ static void start_background_threads(rocksdb_options_t *o)
     rocksdb_env_destroy(env);
 }
 
+/* What flushing and merging write goes to the disk in small pieces, and no faster than
+ * most disks can: a write buffer at once would hold up the syncs of commits. */
+static void write_evenly(rocksdb_options_t *o)
+{
+    rocksdb_ratelimiter_t *limiter =
+        rocksdb_ratelimiter_create(BACKGROUND_BYTES_PER_S, BACKGROUND_PERIOD_US, BACKGROUND_FAIRNESS);
+    rocksdb_options_set_ratelimiter(o, limiter);
+    rocksdb_ratelimiter_destroy(limiter); /* the options share it */
+    rocksdb_options_set_bytes_per_sync(o, BACKGROUND_SYNC_BYTES);
+}
+
 static rocksdb_options_t *make_database_options(const struct store_rocksdb *s)
 {
     rocksdb_options_t *o = rocksdb_options_create();
@@ -148,6 +167,7 @@ static rocksdb_options_t *make_database_options(const struct store_rocksdb *s)
     rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_allow_concurrent_memtable_write(o, 0); /* one writer, and states in place */
     start_background_threads(o);
+    write_evenly(o);
     rocksdb_options_set_max_open_files(o, 512);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_keep_log_file_num(o, 4);
