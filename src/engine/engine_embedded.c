@@ -16,7 +16,9 @@
  * PACE. A commit costs two visits to the disk, wake-ups of two threads and a turn of
  * the loop, however little is in it. So when the last one served several people,
  * the next waits until PACE_US after its beginning, and gathers. A person alone, and
- * an engine whose disk takes longer than that, never wait.
+ * an engine whose disk takes longer than that, never wait. While this process has all
+ * processors busy, waiting costs nobody time, since everything waits for them: then it
+ * is PACE_BUSY_US.
  *
  * ORDER. Submissions are applied in the order taken, answered in that order,
  * and their events published in that order, before the next batch begins.
@@ -29,7 +31,9 @@
 #include "base/limits.h"
 #include "base/sched.h"
 
-enum { PACE_US = 750 };
+enum { PACE_US = 750, PACE_BUSY_US = 2500 };
+/* Busy from one share of the processors on until below another, looked at so often. */
+enum { BUSY_PERCENT = 95, BUSY_NO_MORE_PERCENT = 85, LOAD_WINDOW_US = 200 * 1000 };
 enum { STATE_ROW_STEP = 32 };
 /* Housekeeping that is due may take this much of one turn. */
 enum { EXPIRE_PER_TURN = 512, SWEEP_CONVERSATIONS_PER_TURN = 64, SWEEP_ROWS_PER_TURN = 2048 };
@@ -164,17 +168,31 @@ enum sotto_err engine_create(const struct engine_options *options, struct buffer
     return SOTTO_OK;
 }
 
-static void keep_pace(const struct engine *e, uint64_t began_us)
+/* The writer's thread only; not what is decided, but when. */
+struct pace {
+    struct sched_load load;
+    uint64_t looked_us;
+    bool busy;
+};
+
+static void keep_pace(const struct engine *e, struct pace *p, uint64_t began_us)
 {
     uint64_t now = clock_monotonic_us(e->options.clock);
-    if (now < began_us || now >= began_us + PACE_US) return;
-    struct timespec rest = {.tv_nsec = (long)(began_us + PACE_US - now) * 1000};
+    if (now >= p->looked_us + LOAD_WINDOW_US) {
+        p->looked_us = now;
+        p->busy = sched_load_percent(&p->load) >= (p->busy ? BUSY_NO_MORE_PERCENT : BUSY_PERCENT);
+    }
+    uint64_t until = began_us + (p->busy ? PACE_BUSY_US : PACE_US);
+    if (now < began_us || now >= until) return;
+    struct timespec rest = {.tv_nsec = (long)(until - now) * 1000};
     (void)nanosleep(&rest, NULL);
 }
 
 static void *engine_run(void *arg)
 {
     struct engine *e = arg;
+    struct pace pace = {.looked_us = clock_monotonic_us(e->options.clock)};
+    sched_load_start(&pace.load);
     sched_prompt();
     while (!atomic_load(&e->stopping)) {
         uint64_t began_us = clock_monotonic_us(e->options.clock), now = began_us / 1000;
@@ -183,7 +201,7 @@ static void *engine_run(void *arg)
             e->housekeep_at_ms = now + e->options.housekeeping_ms;
         }
         size_t handled = engine_turn(e);
-        if (handled > 1) keep_pace(e, began_us);
+        if (handled > 1) keep_pace(e, &pace, began_us);
         if (handled == 0 && !e->more_expired) mailbox_wait(&e->inbox, (int)e->options.housekeeping_ms);
     }
     while (engine_turn(e) != 0) {}
