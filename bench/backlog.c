@@ -85,8 +85,10 @@ static void on_reader(struct conn *c, struct slice text)
 
 static void writer_fill(struct writer *w)
 {
-    while (w->started < w->target && w->started - w->sent < w->backlog->inflight && w->conn.state == CONN_LIVE)
-        send_message(&w->conn, &w->template, ++w->started);
+    while (w->started < w->target && w->started - w->sent < w->backlog->inflight && w->conn.state == CONN_LIVE) {
+        w->started++;
+        send_message(&w->conn, &w->template);
+    }
 }
 
 static void on_writer(struct conn *c, struct slice text)

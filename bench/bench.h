@@ -13,6 +13,7 @@
 #define SOTTO_BENCH_BENCH_H
 
 #include "base/id.h"
+#include "base/random.h"
 #include "net/stream.h"
 #include "wire/json.h"
 
@@ -140,15 +141,17 @@ uint64_t bench_now_us(void);
 
 /* ---- Messages (sender.c) ------------------------------------------------ */
 
-/* Writes one message.send frame for `to`; clientMsgId is made from `number`. */
+/* One message.send frame for `to`, with a fresh clientMsgId and payload each time. */
 struct send_template {
     struct buffer text;
-    size_t id_at, payload_at, payload_len; /* in the text */
-    uint64_t random;
+    size_t id_at, payload_at; /* in the text */
+    size_t payload_len;       /* bytes */
+    uint8_t *payload;
+    struct random_seeded random;
 };
 void send_template_init(struct send_template *t, struct id to, size_t payload_len, uint64_t salt);
 void send_template_deinit(struct send_template *t);
-void send_message(struct conn *c, struct send_template *t, uint64_t number);
+void send_message(struct conn *c, struct send_template *t);
 
 /* ---- Results (report.c) -------------------------------------------------- */
 

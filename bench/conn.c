@@ -2,6 +2,7 @@
 #include "bench.h"
 
 #include "base/limits.h"
+#include "base/text.h"
 #include "net/http.h"
 #include "net/websocket.h"
 
@@ -217,64 +218,40 @@ bool conns_open(struct bench *b, struct conn *conns, size_t count, const struct 
 
 /* ---- Messages ------------------------------------------------------------ */
 
-/* Each message's clientMsgId is a UUID of version 7, as our clients make them: the
- * time of sending, then the sender and the message's number. */
-enum { NUMBER_AT = 24, NUMBER_DIGITS = 12 };
-
+/* Each message's clientMsgId is a UUID of version 7, as our clients make them, and its
+ * payload is never twice the same and does not compress, like ciphertext. */
 void send_template_init(struct send_template *t, struct id to, size_t payload_len, uint64_t salt)
 {
     buffer_init(&t->text, payload_len * 2 + 1024);
     struct json_writer w = json_writer_of(&t->text);
-    char id[64];
-    uint8_t *payload = malloc(payload_len + 1);
-    SOTTO_ASSERT(payload != NULL);
-    for (size_t i = 0; i < payload_len; i++) payload[i] = (uint8_t)((i + salt) * 2654435761u >> 13);
-    (void)snprintf(id, sizeof id, "00000000-0000-7%03x-8%03x-%012d", (unsigned)(salt & 0xfff),
-                   (unsigned)(salt >> 12 & 0xfff), 0);
+    random_seeded_init(&t->random, salt);
+    t->payload_len = payload_len;
+    t->payload = calloc(1, payload_len + 1);
+    SOTTO_ASSERT(t->payload != NULL);
     json_begin_object(&w);
     json_put_cstr(&w, "type", "message.send");
     json_put_id(&w, "to", to);
-    json_put_cstr(&w, "clientMsgId", id);
+    json_put_id(&w, "clientMsgId", to); /* for its length, as the payload is */
     t->id_at = t->text.len - 1 - ID_TEXT_LEN;
     json_put_cstr(&w, "messageType", "text");
-    json_put_base64(&w, "payload", slice_of(payload, payload_len));
-    t->payload_len = payload_len / 3 * 4;
+    json_put_base64(&w, "payload", slice_of(t->payload, payload_len));
     t->payload_at = t->text.len - 1 - (payload_len + 2) / 3 * 4;
-    t->random = salt * 2 + 1;
     json_end_object(&w);
-    free(payload);
-}
-
-/* Ciphertext is never twice the same, and does not compress. */
-static void put_random(struct send_template *t)
-{
-    static const char digits[] = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    uint8_t *at = t->text.data + t->payload_at;
-    uint64_t state = t->random;
-    for (size_t i = 0; i < t->payload_len; i += 4) {
-        state = state * UINT64_C(6364136223846793005) + UINT64_C(1442695040888963407);
-        for (size_t k = 0; k < 4; k++) at[i + k] = (uint8_t)digits[state >> (40 + 6 * k) & 63];
-    }
-    t->random = state;
-}
-
-static void put_hex(uint8_t *at, int digits, uint64_t value)
-{
-    for (int i = digits - 1; i >= 0; i--, value >>= 4) at[i] = (uint8_t)"0123456789abcdef"[value & 15];
 }
 
 void send_template_deinit(struct send_template *t)
 {
     buffer_deinit(&t->text);
+    free(t->payload);
 }
 
-void send_message(struct conn *c, struct send_template *t, uint64_t number)
+void send_message(struct conn *c, struct send_template *t)
 {
-    uint8_t *id = t->text.data + t->id_at;
-    uint64_t now_ms = clock_wall_ms(clock_system());
-    put_hex(id, 8, now_ms >> 16);
-    put_hex(id + 9, 4, now_ms);
-    put_hex(id + NUMBER_AT, NUMBER_DIGITS, number);
-    put_random(t);
+    struct buffer id, payload;
+    buffer_init_fixed(&id, t->text.data + t->id_at, t->text.len - t->id_at);
+    buffer_init_fixed(&payload, t->text.data + t->payload_at, t->text.len - t->payload_at);
+    buffer_append_id(&id, id_time_ordered(&t->random.source, clock_wall_ms(clock_system())));
+    random_fill(&t->random.source, t->payload, t->payload_len);
+    buffer_append_base64(&payload, slice_of(t->payload, t->payload_len));
     conn_send(c, buffer_slice(&t->text));
 }

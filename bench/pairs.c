@@ -52,7 +52,7 @@ static void pair_send(struct pair *p, uint64_t at_us)
 {
     p->started++;
     p->at_us[p->started % RING] = at_us;
-    send_message(&p->sender, &p->template, p->started);
+    send_message(&p->sender, &p->template);
 }
 
 static void pair_progress(struct pair *p)
