@@ -65,6 +65,7 @@ static inline uint64_t load_be64(const uint8_t in[8])
 static inline void prefetch(const void *memory, size_t len)
 {
     enum { LINE_LEN = 64 };
+    if (memory == NULL) return;
     for (size_t i = 0; i < len; i += LINE_LEN) __builtin_prefetch((const uint8_t *)memory + i, 1);
 }
 

@@ -111,7 +111,7 @@ size_t mailbox_deliver(struct mailbox *m, void *receiver)
     size_t count = 0;
     while (mail != NULL) {
         struct mail *next = mail->next;
-        if (next != NULL) prefetch(next, MAIL_WARM_BYTES);
+        prefetch(next, MAIL_WARM_BYTES);
         mail->deliver(mail, receiver);
         mail = next;
         count++;

@@ -34,7 +34,7 @@ static inline void *pool_take(struct pool *p, size_t size)
     struct pool_block *b = p->first;
     if (b == NULL) return sotto_alloc(p->block);
     p->first = b->next;
-    if (p->first != NULL) prefetch(p->first, p->warm);
+    prefetch(p->first, p->warm);
     if (--p->count < p->low) p->low = p->count;
     return b;
 }

@@ -385,7 +385,7 @@ size_t engine_turn(struct engine *e)
     while (e->pending != NULL && handled < SOTTO_ENGINE_BATCH_MAX && bytes < SOTTO_ENGINE_BATCH_BYTES_MAX) {
         struct submission *s = (struct submission *)(void *)e->pending;
         e->pending = e->pending->next;
-        if (e->pending != NULL) prefetch(e->pending, sizeof(*s));
+        prefetch(e->pending, sizeof(*s));
         handled++;
         bytes += s->encoded.len;
         atomic_fetch_sub_explicit(&e->queued_bytes, s->encoded.len, memory_order_relaxed);

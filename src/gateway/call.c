@@ -50,7 +50,7 @@ struct call_state *call_create(struct conn *c, const struct operation *op)
     struct buffer answer, why;
     if (cs != NULL) {
         gl->free_calls = cs->next_free;
-        if (gl->free_calls != NULL) prefetch(gl->free_calls, offsetof(struct call_state, memory) + CALL_PREFETCH);
+        prefetch(gl->free_calls, offsetof(struct call_state, memory) + CALL_PREFETCH);
         gl->free_calls_count--;
         if (gl->free_calls_count < gl->free_calls_low) gl->free_calls_low = gl->free_calls_count;
         answer = cs->call.answer_bytes;

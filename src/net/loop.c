@@ -88,7 +88,7 @@ static void run_deferred(struct loop *loop)
         struct deferred *d;
         while ((d = loop->running_first) != NULL) {
             loop->running_first = d->next;
-            if (d->next != NULL) prefetch(d->next, sizeof(*d));
+            prefetch(d->next, sizeof(*d));
             d->queued = false;
             d->run(d, loop);
         }
