@@ -275,6 +275,27 @@ static void engine__outbox__bounds(void **state)
     drain(f);
 }
 
+static void engine__send__makes_an_id_in_order_of_time_if_it_knows_the_time(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    char text[SOTTO_CLIENT_MSG_ID_MAX + 1];
+    struct id id;
+    go_live(f);
+    script_init(&s, f, 1);
+    struct client_send send = {.to = s.peer, .wall_ms = 0x017f22e279b0, .type = SLICE_LIT("text"),
+                               .payload = SLICE_LIT("x")};
+    assert_int_equal(client_send(f->client, &send, f->now_ms, text), SOTTO_OK);
+    assert_int_equal(id_parse(slice_str(text), &id), SOTTO_OK);
+    assert_int_equal(id_version(id), 7);
+    assert_memory_equal(text, "017f22e2-79b0-7", 15);
+    send.wall_ms = 0;
+    assert_int_equal(client_send(f->client, &send, f->now_ms, text), SOTTO_OK);
+    assert_int_equal(id_parse(slice_str(text), &id), SOTTO_OK);
+    assert_int_equal(id_version(id), 4);
+    drain(f);
+}
+
 static void close_with(struct fixture *f, unsigned code)
 {
     forget(f);
@@ -423,6 +444,7 @@ int main(void)
         T(engine__outbox__sent_again_after_the_connection_broke),
         T(engine__outbox__refusals),
         T(engine__outbox__bounds),
+        T(engine__send__makes_an_id_in_order_of_time_if_it_knows_the_time),
         T(engine__close_codes__tell_what_to_do),
         T(engine__close_codes__resume_token_over_is_not_signed_out),
         T(engine__silence__asks_then_gives_up),
