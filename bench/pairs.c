@@ -113,7 +113,7 @@ static void on_receiver(struct conn *c, struct slice text)
         struct slice id = text_string(text, "\"conversationId\":");
         if (id.len == ID_TEXT_LEN) memcpy(p->conversation, id.data, ID_TEXT_LEN);
     }
-    if (!p->ack.queued) loop_defer(p->load->bench->loop, &p->ack);
+    loop_defer(p->load->bench->loop, &p->ack);
     pair_progress(p);
 }
 

@@ -56,22 +56,22 @@ void connect_event(struct stream *s)
     len = sizeof(peer);
     /* An event before the answer (none is expected): not connected yet. */
     if (getpeername(s->watch.fd, (struct sockaddr *)&peer, &len) != 0) return;
-    s->flags &= ~(uint32_t)STREAM_CONNECTING;
+    s->watch.flags &= ~(uint32_t)STREAM_CONNECTING;
     stream_timer_stop(s);
     freeaddrinfo(s->out->addresses);
     s->out->addresses = NULL;
     s->out->address = NULL;
     loop_defer(s->loop, &s->deferred);
     if (s->tls != NULL) {
-        s->flags |= STREAM_SHAKING;
+        s->watch.flags |= STREAM_SHAKING;
         stream_timer_start(s, STREAM_HANDSHAKE_MS);
         tls_handshake(s);
     } else {
         stream_opened(s);
     }
     /* The peer may have spoken already: the edge that said so is this one. */
-    if (s->flags & STREAM_DEAD) return;
-    s->flags |= STREAM_READABLE | STREAM_READ_LATER;
+    if (s->watch.flags & STREAM_DEAD) return;
+    s->watch.flags |= STREAM_READABLE | STREAM_READ_LATER;
 }
 
 enum sotto_err stream_connect(struct loop *loop, const char *host, uint16_t port, struct tls_context *tls,
@@ -81,7 +81,7 @@ enum sotto_err stream_connect(struct loop *loop, const char *host, uint16_t port
     char service[8];
     snprintf(service, sizeof(service), "%u", port);
     struct stream *s = stream_create(loop, -1);
-    s->flags = STREAM_CONNECTING | STREAM_CLIENT;
+    s->watch.flags = STREAM_CONNECTING | STREAM_CLIENT;
     stream_set_owner(s, owner, ctx);
     struct output *out = stream_attach_output(s);
     enum sotto_err err = SOTTO_ERR_NOT_FOUND;

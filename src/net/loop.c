@@ -31,6 +31,9 @@
 
 enum { LOOP_EVENTS_MAX = 512, LOOP_DEFER_ROUNDS_MAX = 4, WATCH_WARM_BYTES = 128 };
 
+/* Ends a list of deferred work: in `next`, NULL says that it is in none. */
+static struct deferred list_end;
+
 struct loop {
     int epoll_fd;
     const struct clock_source *clock;
@@ -60,6 +63,7 @@ enum sotto_err loop_create(const struct clock_source *clock, size_t mailbox_max,
     memset(loop, 0, offsetof(struct loop, events));
     loop->epoll_fd = epoll_fd;
     loop->clock = clock;
+    loop->deferred_first = loop->running_first = &list_end;
     loop->deferred_last = &loop->deferred_first;
     loop->now_ms = clock_monotonic_ms(clock);
     wheel_init(&loop->wheel, loop->now_ms);
@@ -81,15 +85,15 @@ fail:
 
 static void run_deferred(struct loop *loop)
 {
-    for (int round = 0; round < LOOP_DEFER_ROUNDS_MAX && loop->deferred_first != NULL; round++) {
+    for (int round = 0; round < LOOP_DEFER_ROUNDS_MAX && loop->deferred_first != &list_end; round++) {
         loop->running_first = loop->deferred_first;
-        loop->deferred_first = NULL;
+        loop->deferred_first = &list_end;
         loop->deferred_last = &loop->deferred_first;
         struct deferred *d;
-        while ((d = loop->running_first) != NULL) {
+        while ((d = loop->running_first) != &list_end) {
             loop->running_first = d->next;
             prefetch(d->next, sizeof(*d));
-            d->queued = false;
+            d->next = NULL;
             d->run(d, loop);
         }
     }
@@ -101,9 +105,9 @@ void loop_destroy(struct loop **loop_ptr)
     if (loop == NULL) return;
     *loop_ptr = NULL;
     /* Streams that ended are freed by their deferred callback. */
-    while (loop->deferred_first != NULL) run_deferred(loop);
+    while (loop->deferred_first != &list_end) run_deferred(loop);
     mailbox_deliver(&loop->mailbox, loop);
-    while (loop->deferred_first != NULL) run_deferred(loop);
+    while (loop->deferred_first != &list_end) run_deferred(loop);
     mailbox_deinit(&loop->mailbox);
     close(loop->epoll_fd);
     output_pool_deinit(&loop->output_pool);
@@ -120,7 +124,7 @@ static void timer_fired(void *ctx, struct timer *t)
 /* How long epoll may wait: not at all when there is mail or deferred work. */
 static int wait_time(struct loop *loop, int timeout_ms)
 {
-    if (timeout_ms == 0 || loop->deferred_first != NULL) return 0;
+    if (timeout_ms == 0 || loop->deferred_first != &list_end) return 0;
     uint64_t wait_ms = wheel_wait_ms(&loop->wheel, loop->now_ms);
     if (timeout_ms > 0 && (uint64_t)timeout_ms < wait_ms) wait_ms = (uint64_t)timeout_ms;
     if (!mailbox_sleep(&loop->mailbox)) return 0;
@@ -200,23 +204,22 @@ void loop_timer_stop(struct loop *loop, struct loop_timer *t)
 
 void loop_defer(struct loop *loop, struct deferred *d)
 {
-    if (d->queued) return;
-    d->queued = true;
-    d->next = NULL;
+    if (deferred_queued(d)) return;
+    d->next = &list_end;
     *loop->deferred_last = d;
     loop->deferred_last = &d->next;
 }
 
 void loop_defer_cancel(struct loop *loop, struct deferred *d)
 {
-    if (!d->queued) return;
+    if (!deferred_queued(d)) return;
     struct deferred **lists[] = {&loop->running_first, &loop->deferred_first};
     for (size_t i = 0; i < 2; i++) {
-        for (struct deferred **at = lists[i]; *at != NULL; at = &(*at)->next) {
+        for (struct deferred **at = lists[i]; *at != &list_end; at = &(*at)->next) {
             if (*at != d) continue;
             *at = d->next;
             if (loop->deferred_last == &d->next) loop->deferred_last = at;
-            d->queued = false;
+            d->next = NULL;
             return;
         }
     }

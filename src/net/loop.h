@@ -21,6 +21,7 @@ struct watch {
      * removed and its owner freed inside the callback. */
     void (*ready)(struct watch *w, struct loop *loop, uint32_t events);
     int fd;
+    uint32_t flags; /* the owner's; the loop does not look at them */
 };
 /* A timer on the loop's wheel, embedded in its owner. */
 struct loop_timer {
@@ -29,9 +30,8 @@ struct loop_timer {
 };
 /* Runs once at the end of this turn (or of the next wait); embedded. */
 struct deferred {
-    struct deferred *next;
+    struct deferred *next; /* NULL: not queued */
     void (*run)(struct deferred *d, struct loop *loop);
-    bool queued;
 };
 
 SOTTO_CHECKED enum sotto_err loop_create(const struct clock_source *clock, size_t mailbox_max,
@@ -54,8 +54,13 @@ void loop_unwatch(struct loop *loop, struct watch *w);
 
 void loop_timer_start(struct loop *loop, struct loop_timer *t, uint64_t delay_ms);
 void loop_timer_stop(struct loop *loop, struct loop_timer *t);
+/* Nothing, if it is queued already. */
 void loop_defer(struct loop *loop, struct deferred *d);
 void loop_defer_cancel(struct loop *loop, struct deferred *d);
+static inline bool deferred_queued(const struct deferred *d)
+{
+    return d->next != NULL;
+}
 
 struct mailbox *loop_mailbox(struct loop *loop); /* mail->deliver gets the loop */
 const struct clock_source *loop_clock(const struct loop *loop);

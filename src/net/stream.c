@@ -68,7 +68,7 @@ void stream_discard(struct stream *s)
 
 void stream_opened(struct stream *s)
 {
-    if (s->owner->opened != NULL && !(s->flags & (STREAM_CLOSING | STREAM_DEAD))) s->owner->opened(s, s->ctx);
+    if (s->owner->opened != NULL && !(s->watch.flags & (STREAM_CLOSING | STREAM_DEAD))) s->owner->opened(s, s->ctx);
 }
 
 void stream_start(struct stream *s)
@@ -76,7 +76,7 @@ void stream_start(struct stream *s)
     if (loop_watch(s->loop, &s->watch, STREAM_EVENTS) != SOTTO_OK) {
         stream_end(s, STREAM_END_ERROR);
     } else if (s->tls != NULL) {
-        s->flags |= STREAM_SHAKING;
+        s->watch.flags |= STREAM_SHAKING;
         stream_timer_start(s, STREAM_HANDSHAKE_MS);
     } else {
         stream_opened(s);
@@ -85,19 +85,19 @@ void stream_start(struct stream *s)
 
 static void set_why(struct stream *s, enum stream_end why)
 {
-    s->flags = (s->flags & ((1u << STREAM_WHY_SHIFT) - 1)) | (uint32_t)why << STREAM_WHY_SHIFT;
+    s->watch.flags = (s->watch.flags & ((1u << STREAM_WHY_SHIFT) - 1)) | (uint32_t)why << STREAM_WHY_SHIFT;
 }
 
 static enum stream_end get_why(const struct stream *s)
 {
-    return (enum stream_end)(s->flags >> STREAM_WHY_SHIFT);
+    return (enum stream_end)(s->watch.flags >> STREAM_WHY_SHIFT);
 }
 
 void stream_end(struct stream *s, enum stream_end why)
 {
-    if (s->flags & STREAM_DEAD) return;
+    if (s->watch.flags & STREAM_DEAD) return;
     set_why(s, why);
-    s->flags |= STREAM_DEAD;
+    s->watch.flags |= STREAM_DEAD;
     stream_timer_stop(s);
     if (s->watch.fd >= 0) {
         loop_forget(s->loop, &s->watch);
@@ -114,9 +114,9 @@ static void timer_fired(struct loop_timer *t, struct loop *loop)
     (void)loop;
     struct output *out = (struct output *)(void *)((uint8_t *)t - offsetof(struct output, timer));
     struct stream *s = out->stream;
-    if (s->flags & STREAM_CLOSING)
+    if (s->watch.flags & STREAM_CLOSING)
         stream_end(s, get_why(s));
-    else if (s->flags & STREAM_CONNECTING)
+    else if (s->watch.flags & STREAM_CONNECTING)
         connect_timeout(s);
     else
         stream_end(s, STREAM_END_ERROR);
@@ -146,15 +146,15 @@ void stream_timer_stop(struct stream *s)
 
 void stream_peer_done(struct stream *s)
 {
-    if (s->flags & STREAM_DEAD) return;
-    s->flags |= STREAM_PEER_DONE;
-    if (s->flags & STREAM_CLOSING) {
-        if (s->flags & STREAM_SHUT) stream_end(s, get_why(s));
-    } else if (stream_queued(s) == 0 || (s->flags & STREAM_SHAKING)) {
+    if (s->watch.flags & STREAM_DEAD) return;
+    s->watch.flags |= STREAM_PEER_DONE;
+    if (s->watch.flags & STREAM_CLOSING) {
+        if (s->watch.flags & STREAM_SHUT) stream_end(s, get_why(s));
+    } else if (stream_queued(s) == 0 || (s->watch.flags & STREAM_SHAKING)) {
         stream_end(s, STREAM_END_EOF);
     } else {
         set_why(s, STREAM_END_EOF);
-        s->flags |= STREAM_CLOSING;
+        s->watch.flags |= STREAM_CLOSING;
         stream_timer_start(s, STREAM_EOF_LINGER_MS);
         loop_defer(s->loop, &s->deferred);
     }
@@ -164,7 +164,7 @@ static void deliver(struct stream *s, uint8_t *data, size_t len)
 {
     if (s->tls != NULL)
         tls_received(s, data, len);
-    else if (!(s->flags & STREAM_CLOSING))
+    else if (!(s->watch.flags & STREAM_CLOSING))
         s->owner->received(s, s->ctx, data, len);
 }
 
@@ -176,41 +176,41 @@ static void stream_read(struct stream *s)
         ssize_t n = recv(s->watch.fd, memory, size, 0);
         if (n > 0) {
             reads++;
-            bool drained = (size_t)n < size && !(s->flags & STREAM_HUNG);
-            if (drained) s->flags &= ~(uint32_t)STREAM_READABLE;
+            bool drained = (size_t)n < size && !(s->watch.flags & STREAM_HUNG);
+            if (drained) s->watch.flags &= ~(uint32_t)STREAM_READABLE;
             deliver(s, memory, (size_t)n);
-            if (drained || (s->flags & (STREAM_DEAD | STREAM_PAUSED))) return;
+            if (drained || (s->watch.flags & (STREAM_DEAD | STREAM_PAUSED))) return;
         } else if (n == 0) {
-            s->flags &= ~(uint32_t)STREAM_READABLE;
+            s->watch.flags &= ~(uint32_t)STREAM_READABLE;
             stream_peer_done(s);
             return;
         } else if (errno == EAGAIN) {
-            s->flags &= ~(uint32_t)STREAM_READABLE;
+            s->watch.flags &= ~(uint32_t)STREAM_READABLE;
             return;
         } else if (errno != EINTR) {
             stream_end(s, STREAM_END_ERROR);
             return;
         }
     }
-    s->flags |= STREAM_READ_LATER;
+    s->watch.flags |= STREAM_READ_LATER;
     loop_defer(s->loop, &s->deferred);
 }
 
 static void stream_ready(struct watch *w, struct loop *loop, uint32_t events)
 {
     struct stream *s = (struct stream *)(void *)((uint8_t *)w - offsetof(struct stream, watch));
-    if (s->flags & STREAM_CONNECTING) {
+    if (s->watch.flags & STREAM_CONNECTING) {
         connect_event(s);
         return;
     }
-    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) s->flags |= STREAM_HUNG;
-    if ((events & EPOLLOUT) && (s->flags & STREAM_BLOCKED)) {
-        s->flags &= ~(uint32_t)STREAM_BLOCKED;
+    if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) s->watch.flags |= STREAM_HUNG;
+    if ((events & EPOLLOUT) && (s->watch.flags & STREAM_BLOCKED)) {
+        s->watch.flags &= ~(uint32_t)STREAM_BLOCKED;
         loop_defer(loop, &s->deferred);
     }
     if (!(events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))) return;
-    s->flags |= STREAM_READABLE;
-    if (!(s->flags & STREAM_PAUSED))
+    s->watch.flags |= STREAM_READABLE;
+    if (!(s->watch.flags & STREAM_PAUSED))
         stream_read(s);
     else if (events & (EPOLLHUP | EPOLLERR))
         stream_end(s, STREAM_END_ERROR); /* nobody is left to unpause it for */
@@ -236,14 +236,14 @@ static void release_output(struct stream *s, struct output **queue)
 /* Everything queued is with the kernel. */
 static void all_sent(struct stream *s)
 {
-    if (!(s->flags & STREAM_CLOSING)) {
-        if (!(s->flags & STREAM_OVER_LOW) || (s->flags & STREAM_SHAKING)) return;
-        s->flags &= ~(uint32_t)STREAM_OVER_LOW;
+    if (!(s->watch.flags & STREAM_CLOSING)) {
+        if (!(s->watch.flags & STREAM_OVER_LOW) || (s->watch.flags & STREAM_SHAKING)) return;
+        s->watch.flags &= ~(uint32_t)STREAM_OVER_LOW;
         if (s->owner->drained != NULL) s->owner->drained(s, s->ctx);
         return;
     }
-    if (!(s->flags & STREAM_SHUT)) {
-        s->flags |= STREAM_SHUT;
+    if (!(s->watch.flags & STREAM_SHUT)) {
+        s->watch.flags |= STREAM_SHUT;
         if (s->tls != NULL) {
             tls_shut(s);
             loop_defer(s->loop, &s->deferred);
@@ -251,7 +251,7 @@ static void all_sent(struct stream *s)
         }
     }
     shutdown(s->watch.fd, SHUT_WR);
-    if (s->flags & STREAM_PEER_DONE) stream_end(s, get_why(s));
+    if (s->watch.flags & STREAM_PEER_DONE) stream_end(s, get_why(s));
 }
 
 /* Moves the mark to the first unit that has not begun to go out. */
@@ -290,30 +290,30 @@ static bool send_queue(struct stream *s, struct output *out)
     }
     if (n > 0) out->sent += (size_t)n;
     if (n == (ssize_t)left) return true;
-    s->flags |= STREAM_BLOCKED | STREAM_OVER_LOW;
+    s->watch.flags |= STREAM_BLOCKED | STREAM_OVER_LOW;
     compact(s, out);
     return false;
 }
 
 static void flush(struct stream *s)
 {
-    if (s->flags & (STREAM_CONNECTING | STREAM_BLOCKED | STREAM_DEAD)) return;
+    if (s->watch.flags & (STREAM_CONNECTING | STREAM_BLOCKED | STREAM_DEAD)) return;
     if (s->out != NULL && s->out->bytes.overflow) {
         stream_end(s, STREAM_END_ERROR);
         return;
     }
-    if ((s->flags & STREAM_SHUT) && s->out != NULL) {
+    if ((s->watch.flags & STREAM_SHUT) && s->out != NULL) {
         /* Appended after the end: nobody can receive it. */
         buffer_clear(&s->out->bytes);
         s->out->sent = s->out->unit = 0;
     }
-    if (stream_queued(s) >= STREAM_LOW_MARK) s->flags |= STREAM_OVER_LOW;
+    if (stream_queued(s) >= STREAM_LOW_MARK) s->watch.flags |= STREAM_OVER_LOW;
     for (;;) {
         struct output **queue = &s->out;
         if (s->tls != NULL) {
-            if (!(s->flags & STREAM_SHAKING)) {
+            if (!(s->watch.flags & STREAM_SHAKING)) {
                 tls_encrypt(s);
-                if (s->flags & STREAM_DEAD) return;
+                if (s->watch.flags & STREAM_DEAD) return;
                 if (output_left(s->out) == 0) release_output(s, &s->out);
                 else compact(s, s->out);
             }
@@ -333,14 +333,14 @@ static void deferred_run(struct deferred *d, struct loop *loop)
 {
     struct stream *s = (struct stream *)(void *)((uint8_t *)d - offsetof(struct stream, deferred));
     (void)loop;
-    if (s->flags & STREAM_DEAD) {
+    if (s->watch.flags & STREAM_DEAD) {
         if (s->owner->closed != NULL) s->owner->closed(s, s->ctx, get_why(s));
         stream_discard(s);
         return;
     }
-    if (s->flags & STREAM_READ_LATER) {
-        s->flags &= ~(uint32_t)STREAM_READ_LATER;
-        if (!(s->flags & STREAM_PAUSED)) stream_read(s);
+    if (s->watch.flags & STREAM_READ_LATER) {
+        s->watch.flags &= ~(uint32_t)STREAM_READ_LATER;
+        if (!(s->watch.flags & STREAM_PAUSED)) stream_read(s);
     }
     flush(s);
 }
@@ -366,7 +366,7 @@ void stream_flush_later(struct stream *s)
 
 size_t stream_write(struct stream *s, struct slice bytes)
 {
-    if (s->flags & (STREAM_CLOSING | STREAM_DEAD)) return stream_queued(s);
+    if (s->watch.flags & (STREAM_CLOSING | STREAM_DEAD)) return stream_queued(s);
     buffer_append_slice(stream_output(s), bytes);
     loop_defer(s->loop, &s->deferred);
     return stream_queued(s);
@@ -375,24 +375,24 @@ size_t stream_write(struct stream *s, struct slice bytes)
 void stream_pause(struct stream *s, bool paused)
 {
     if (paused) {
-        s->flags |= STREAM_PAUSED;
+        s->watch.flags |= STREAM_PAUSED;
         return;
     }
-    s->flags &= ~(uint32_t)STREAM_PAUSED;
-    if (!(s->flags & STREAM_READABLE) || (s->flags & STREAM_DEAD)) return;
-    s->flags |= STREAM_READ_LATER;
+    s->watch.flags &= ~(uint32_t)STREAM_PAUSED;
+    if (!(s->watch.flags & STREAM_READABLE) || (s->watch.flags & STREAM_DEAD)) return;
+    s->watch.flags |= STREAM_READ_LATER;
     loop_defer(s->loop, &s->deferred);
 }
 
 void stream_close(struct stream *s, uint64_t linger_ms)
 {
-    if (s->flags & (STREAM_CLOSING | STREAM_DEAD)) return;
-    if (s->flags & STREAM_CONNECTING) {
+    if (s->watch.flags & (STREAM_CLOSING | STREAM_DEAD)) return;
+    if (s->watch.flags & STREAM_CONNECTING) {
         stream_end(s, STREAM_END_LOCAL);
         return;
     }
     set_why(s, STREAM_END_LOCAL);
-    s->flags |= STREAM_CLOSING;
+    s->watch.flags |= STREAM_CLOSING;
     stream_timer_start(s, linger_ms < LINGER_MS_MAX ? linger_ms : LINGER_MS_MAX);
     stream_pause(s, false); /* to see the peer's end */
     loop_defer(s->loop, &s->deferred);

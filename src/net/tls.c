@@ -137,7 +137,7 @@ static void fail(struct stream *s)
 {
     ERR_clear_error();
     const struct output *alert = s->tls->cipher;
-    if (output_left(alert) != 0 && !(s->flags & (STREAM_BLOCKED | STREAM_DEAD))) {
+    if (output_left(alert) != 0 && !(s->watch.flags & (STREAM_BLOCKED | STREAM_DEAD))) {
         /* Best effort: the connection is over either way. */
         ssize_t n = send(s->watch.fd, alert->bytes.data + alert->sent, output_left(alert), MSG_NOSIGNAL);
         (void)n;
@@ -155,8 +155,8 @@ void tls_handshake(struct stream *s)
     }
     loop_defer(s->loop, &s->deferred);
     if (done != 1) return;
-    s->flags &= ~(uint32_t)STREAM_SHAKING;
-    if (s->flags & STREAM_CLOSING) return; /* the timer is the linger's now */
+    s->watch.flags &= ~(uint32_t)STREAM_SHAKING;
+    if (s->watch.flags & STREAM_CLOSING) return; /* the timer is the linger's now */
     stream_timer_stop(s);
     stream_opened(s);
 }
@@ -195,13 +195,13 @@ void tls_received(struct stream *s, uint8_t *data, size_t len)
     struct tls *tls = s->tls;
     tls->in = data;
     tls->in_len = len;
-    if (s->flags & STREAM_SHAKING) tls_handshake(s);
-    if (s->flags & (STREAM_SHAKING | STREAM_DEAD)) return;
+    if (s->watch.flags & STREAM_SHAKING) tls_handshake(s);
+    if (s->watch.flags & (STREAM_SHAKING | STREAM_DEAD)) return;
     uint8_t *plain = loop_receive_memory(s->loop);
     size_t plain_len;
     enum read_end end = decrypt(tls, plain, LOOP_SCRATCH_LEN, &plain_len);
-    if (plain_len != 0 && !(s->flags & STREAM_CLOSING)) s->owner->received(s, s->ctx, plain, plain_len);
-    if (s->flags & STREAM_DEAD) return;
+    if (plain_len != 0 && !(s->watch.flags & STREAM_CLOSING)) s->owner->received(s, s->ctx, plain, plain_len);
+    if (s->watch.flags & STREAM_DEAD) return;
     if (output_left(tls->cipher) != 0) loop_defer(s->loop, &s->deferred);
     if (end == READ_FAILED)
         fail(s);
@@ -227,6 +227,6 @@ void tls_encrypt(struct stream *s)
 void tls_shut(struct stream *s)
 {
     ERR_clear_error();
-    if (!(s->flags & STREAM_SHAKING)) SSL_shutdown(s->tls->ssl);
+    if (!(s->watch.flags & STREAM_SHAKING)) SSL_shutdown(s->tls->ssl);
     ERR_clear_error();
 }

@@ -7,8 +7,8 @@
  * DECODING. The usual message is one frame that lies whole in the bytes just
  * received: it is unmasked where it is and lent to the caller. Anything else
  * (a frame cut by a read, fragments, compression) is collected. Collected bytes
- * live in `message` until they are complete, then in `handed` until the next
- * call, which frees them: callers call until WS_MORE. Memory grows with the
+ * live in `pieces`: in `message` until they are complete, then in `handed` until
+ * the next call, which frees them: callers call until WS_MORE. Memory grows with the
  * bytes that arrived, never with a length that was announced.
  *
  * A header is judged when its two first bytes are there, its length when that
@@ -44,24 +44,41 @@ void ws_decoder_limit(struct ws_decoder *d, size_t message_max)
     d->message_max = (uint32_t)message_max;
 }
 
-static void drop(struct buffer **buffer)
+static struct ws_pieces *pieces_take(struct ws_decoder *d)
 {
-    if (*buffer == NULL) return;
-    buffer_deinit(*buffer);
-    free(*buffer);
-    *buffer = NULL;
+    if (d->pieces == NULL) d->pieces = sotto_zalloc(sizeof(*d->pieces));
+    return d->pieces;
 }
 
-static void forget(struct ws_decoder *d)
+static void pieces_free(struct ws_decoder *d)
 {
-    drop(&d->message);
-    drop(&d->handed);
+    if (d->pieces == NULL) return;
+    buffer_deinit(&d->pieces->message);
+    buffer_deinit(&d->pieces->handed);
+    free(d->pieces);
+    d->pieces = NULL;
+}
+
+/* What the last result borrowed is not needed any more. */
+static void drop_handed(struct ws_decoder *d)
+{
+    if (d->pieces == NULL) return;
+    if (d->opcode == 0) pieces_free(d);
+    else buffer_deinit(&d->pieces->handed);
+}
+
+/* Adds to the pieces in `b`; returns all of them. */
+static struct slice collect(struct buffer *b, size_t max, struct slice piece)
+{
+    if (b->len == 0) buffer_init(b, max);
+    buffer_append_slice(b, piece);
+    return buffer_slice(b);
 }
 
 void ws_decoder_destroy(struct ws_decoder **decoder)
 {
     if (*decoder == NULL) return;
-    forget(*decoder);
+    pieces_free(*decoder);
     free(*decoder);
     *decoder = NULL;
 }
@@ -140,7 +157,7 @@ static uint16_t start_frame(struct ws_decoder *d)
     }
     uint8_t opcode = header_opcode(d);
     if (!is_control(opcode)) {
-        uint64_t before = d->message != NULL ? d->message->len : 0;
+        uint64_t before = d->pieces != NULL ? d->pieces->message.len : 0;
         if (len > d->message_max - before) return WS_CLOSE_TOO_BIG;
         if (opcode != WS_CONT) {
             d->opcode = opcode & 0x0f;
@@ -194,18 +211,12 @@ static uint16_t finish_control(struct ws_decoder *d, struct slice payload, struc
     return utf8_valid(message_out->payload) ? 0 : WS_CLOSE_BAD_DATA;
 }
 
-static struct buffer *buffer_create(size_t max)
-{
-    struct buffer *b = sotto_alloc(sizeof(*b));
-    buffer_init(b, max);
-    return b;
-}
-
 static uint16_t finish_compressed(struct ws_decoder *d, struct ws_deflate *deflate, struct slice payload,
                                   struct slice *plain_out)
 {
-    d->handed = buffer_create(d->message_max);
-    switch (ws_inflate(deflate, payload, d->handed)) {
+    struct ws_pieces *p = pieces_take(d);
+    buffer_init(&p->handed, d->message_max);
+    switch (ws_inflate(deflate, payload, &p->handed)) {
     case WS_INFLATE_BAD:
         return WS_CLOSE_BAD_DATA;
     case WS_INFLATE_TOO_BIG:
@@ -213,9 +224,9 @@ static uint16_t finish_compressed(struct ws_decoder *d, struct ws_deflate *defla
     case WS_INFLATE_OK:
         break;
     }
-    *plain_out = buffer_slice(d->handed);
+    *plain_out = buffer_slice(&p->handed);
     if (d->opcode == WS_TEXT && !utf8_valid(*plain_out)) return WS_CLOSE_BAD_DATA;
-    drop(&d->message);
+    buffer_deinit(&p->message);
     return 0;
 }
 
@@ -229,8 +240,10 @@ static uint16_t finish_data(struct ws_decoder *d, struct ws_deflate *deflate, st
         code = finish_compressed(d, deflate, payload, &payload);
     } else {
         if (d->opcode == WS_TEXT && d->utf8 != UTF8_ACCEPT) code = WS_CLOSE_BAD_DATA;
-        d->handed = d->message;
-        d->message = NULL;
+        if (d->pieces != NULL) {
+            d->pieces->handed = d->pieces->message;
+            buffer_init(&d->pieces->message, 0);
+        }
     }
     *message_out = (struct ws_message){.opcode = (enum ws_opcode)d->opcode, .payload = payload};
     d->opcode = 0;
@@ -246,11 +259,8 @@ static uint16_t take_data(struct ws_decoder *d, struct ws_deflate *deflate, stru
         if (d->utf8 == UTF8_REJECT) return WS_CLOSE_BAD_DATA;
     }
     bool complete = last && header_fin(d);
-    if (d->message != NULL || !complete) {
-        if (d->message == NULL) d->message = buffer_create(d->message_max);
-        buffer_append_slice(d->message, piece);
-        piece = buffer_slice(d->message);
-    }
+    bool collected = d->pieces != NULL && d->pieces->message.len > 0;
+    if (collected || !complete) piece = collect(&pieces_take(d)->message, d->message_max, piece);
     if (!complete) return 0;
     *done_out = true;
     return finish_data(d, deflate, piece, message_out);
@@ -259,11 +269,8 @@ static uint16_t take_data(struct ws_decoder *d, struct ws_deflate *deflate, stru
 static uint16_t take_control(struct ws_decoder *d, struct slice piece, bool last, struct ws_message *message_out,
                              bool *done_out)
 {
-    if (d->handed != NULL || !last) {
-        if (d->handed == NULL) d->handed = buffer_create(WS_CONTROL_MAX);
-        buffer_append_slice(d->handed, piece);
-        piece = buffer_slice(d->handed);
-    }
+    bool collected = d->pieces != NULL && d->pieces->handed.len > 0;
+    if (collected || !last) piece = collect(&pieces_take(d)->handed, WS_CONTROL_MAX, piece);
     if (!last) return 0;
     *done_out = true;
     return finish_control(d, piece, message_out);
@@ -291,7 +298,7 @@ enum ws_result ws_decode(struct ws_decoder *d, struct ws_deflate *deflate, uint8
     size_t used = 0;
     uint16_t code = 0;
     bool done = false;
-    if (!d->in_frame || !is_control(header_opcode(d))) drop(&d->handed);
+    if (!d->in_frame || !is_control(header_opcode(d))) drop_handed(d);
     while (!d->finished && !done && code == 0) {
         if (!d->in_frame && !take_header(d, in, len, &used, &code)) break;
         if (code != 0) break;
@@ -302,7 +309,7 @@ enum ws_result ws_decode(struct ws_decoder *d, struct ws_deflate *deflate, uint8
         used += take;
     }
     if (code != 0) {
-        forget(d);
+        pieces_free(d);
         d->finished = true;
         *used_out = used;
         *close_code_out = code;

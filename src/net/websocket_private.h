@@ -6,16 +6,19 @@
 
 enum { WS_HEADER_MAX = 14, WS_CONTROL_MAX = 125 };
 
+struct ws_pieces {
+    struct buffer message; /* of the data message under way */
+    struct buffer handed;  /* what the last result borrowed, freed by the next call;
+                            * or the pieces of the control frame under way */
+};
 struct ws_decoder {
-    struct buffer *message; /* pieces of a data message; NULL when there are none */
-    struct buffer *handed;  /* what the last result borrowed, freed by the next call;
-                             * or the pieces of the control frame under way */
+    struct ws_pieces *pieces; /* NULL when there are none */
     uint32_t message_max;
     uint32_t frame_len;     /* payload of the current frame; at most message_max or 125 */
     uint32_t frame_at;      /* of frame_len, bytes taken */
     uint32_t utf8;          /* state of the text so far */
     uint8_t header[WS_HEADER_MAX];
-    uint8_t header_len;     /* bytes of the header so far */
+    uint8_t header_len : 4; /* bytes of the header so far */
     uint8_t opcode : 4;     /* of the data message that is under way, or 0 */
     bool in_frame : 1;      /* the header is complete */
     bool server : 1;
@@ -23,8 +26,8 @@ struct ws_decoder {
     bool compressed : 1;    /* the message under way */
     bool finished : 1;      /* a close frame or an error ended everything */
 };
-/* The allocator adds eight bytes: 64 in all. */
-_Static_assert(sizeof(struct ws_decoder) <= 56, "a decoder costs at most 64 bytes");
+/* The allocator adds eight bytes: 48 in all. */
+_Static_assert(sizeof(struct ws_decoder) <= 40, "a decoder costs at most 48 bytes");
 
 /* XORs with the key, beginning at byte `at` of the frame's payload. */
 void ws_mask(uint8_t *data, size_t len, const uint8_t key[4], size_t at);

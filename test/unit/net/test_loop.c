@@ -114,13 +114,13 @@ static struct deferred second;
 
 static void on_second(struct deferred *d, struct loop *loop)
 {
-    assert_false(d->queued);
+    assert_false(deferred_queued(d));
     trace(loop, "e");
 }
 
 static void on_deferred(struct deferred *d, struct loop *loop)
 {
-    assert_false(d->queued);
+    assert_false(deferred_queued(d));
     trace(loop, "d");
     loop_defer(loop, &second);
 }

@@ -314,8 +314,7 @@ static void websocket__decode__whole_frames_are_borrowed_in_place(void **state)
     assert_true(slice_is(m.payload, "second"));
     at += used;
     assert_int_equal(ws_decode(d, NULL, in.data + at, in.len - at, &used, &m, &code), WS_MORE);
-    assert_null(d->message);
-    assert_null(d->handed);
+    assert_null(d->pieces);
     ws_decoder_destroy(&d);
     buffer_deinit(&in);
 }
@@ -330,23 +329,22 @@ static void websocket__decoder__holds_no_heap_between_messages(void **state)
     assert_int_equal(ws_decoder_create(false, false, 1000, &d), SOTTO_OK);
     uint8_t first[] = "\x81\x05He", rest[] = "llo";
     assert_int_equal(ws_decode(d, NULL, first, 4, &used, &m, &code), WS_MORE);
-    assert_non_null(d->message);
+    assert_non_null(d->pieces);
     assert_int_equal(ws_decode(d, NULL, rest, 3, &used, &m, &code), WS_MESSAGE);
     assert_true(slice_is(m.payload, "Hello"));
     assert_int_equal(ws_decode(d, NULL, rest, 0, &used, &m, &code), WS_MORE);
-    assert_null(d->message);
-    assert_null(d->handed);
+    assert_null(d->pieces);
     uint8_t ping[] = "\x89\x02pq";
     assert_int_equal(ws_decode(d, NULL, ping, 3, &used, &m, &code), WS_MORE);
-    assert_non_null(d->handed);
+    assert_non_null(d->pieces);
     assert_int_equal(ws_decode(d, NULL, ping + 3, 1, &used, &m, &code), WS_MESSAGE);
     assert_true(slice_is(m.payload, "pq"));
     assert_int_equal(ws_decode(d, NULL, rest, 0, &used, &m, &code), WS_MORE);
-    assert_null(d->handed);
+    assert_null(d->pieces);
     /* An announced length reserves nothing. */
     uint8_t large[] = "\x82\x7e\x03\xe8x";
     assert_int_equal(ws_decode(d, NULL, large, 5, &used, &m, &code), WS_MORE);
-    assert_true(d->message->size <= 256);
+    assert_true(d->pieces->message.size <= 256);
     ws_decoder_destroy(&d);
     ws_decoder_destroy(&d);
     assert_int_equal(ws_decoder_create(false, false, 0, &d), SOTTO_ERR_INVALID);
