@@ -25,7 +25,8 @@ enum {
     BENCH_TOKEN_MAX = 96,
     BENCH_CURSOR_MAX = 128,
     BENCH_EXTRA_MAX = 64,
-    BENCH_TTL_MS = 120000 /* no step of a run may take longer */
+    BENCH_TTL_MS = 120000, /* no step of a run may take longer */
+    BENCH_STRIDE = 7919    /* at a fixed rate neighbours in time are far apart in memory */
 };
 
 struct options {

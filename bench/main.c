@@ -37,8 +37,8 @@ static const struct number numbers[] = {
     NUMBER(seconds, 1, 3600, 10, "measured time"),
     NUMBER(warmup, 0, 600, 2, "time before it"),
     NUMBER(payload, 1, 65536, 200, "bytes of a message"),
-    NUMBER(relay, 0, 3600, 2, "seconds of the bare relay before `pairs`, for relay_ratio; 0: without"),
-    NUMBER(rate, 0, 10000000, 0, "messages a second in `open`; 0: half of the measured maximum"),
+    NUMBER(relay, 0, 3600, 2, "seconds of the bare relay beside `pairs` and `open`, to compare; 0: without"),
+    NUMBER(rate, 0, 10000000, 0, "messages a second in `open` (0: half of the measured maximum) and `relay`"),
     NUMBER(connections, 1, 1000000, 15000, "connections in `idle`"),
     NUMBER(devices, 1, SOTTO_DEVICES_PER_USER_MAX, 3, "devices of each person in `idle`"),
     NUMBER(messages, 100, 100000000, 200000, "missed messages in `sync`"),
@@ -131,7 +131,8 @@ static bool run_scenario(struct options *o, const struct scenario *s)
     bool ok = true;
     for (uint64_t i = 0; i < o->runs; i++) {
         ok = one_run(o, s) && ok;
-        if ((s->run != scenario_pairs && s->run != scenario_relay) || o->inflight_given) continue;
+        bool by_rate = s->run == scenario_relay && o->rate != 0;
+        if ((s->run != scenario_pairs && s->run != scenario_relay) || o->inflight_given || by_rate) continue;
         struct options eight = *o;
         eight.inflight = 8;
         ok = one_run(&eight, s) && ok;

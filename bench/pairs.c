@@ -249,8 +249,8 @@ bool scenario_pairs(struct bench *b)
 {
     const struct options *o = b->options;
     struct load l = {0};
-    double relay = 0;
-    bool ok = b->server.pid == 0 || o->relay == 0 || relay_beside(b, o->inflight, &relay);
+    struct relay_result *relay;
+    bool ok = relay_beside(b, o->inflight, 0, &relay);
     ok = load_open(&l, b) && bench_wait(b, load_live, &l, 60000, "opening connections") && ok;
     if (ok) {
         struct report r;
@@ -266,13 +266,15 @@ bool scenario_pairs(struct bench *b)
         report_u64(&r, "inflight", o->inflight);
         report_u64(&r, "payload", o->payload);
         if (r.msgs) report_double(&r, "generator_cpu_us_per_msg", (double)m.generator_us / (double)r.msgs);
-        if (r.msgs && relay > 0) {
-            report_double(&r, "relay_cpu_us_per_msg", relay);
-            report_double(&r, "relay_ratio", (double)r.cpu_us / (double)r.msgs / relay);
+        if (r.msgs && relay != NULL) {
+            double cost = (double)relay->cpu_us / (double)relay->msgs;
+            report_double(&r, "relay_cpu_us_per_msg", cost);
+            report_double(&r, "relay_ratio", (double)r.cpu_us / (double)r.msgs / cost);
         }
         report_print(b, &r);
         ok = ok && r.lost == 0 && b->protocol_faults == 0;
     }
+    free(relay);
     load_close(&l);
     return ok;
 }
@@ -290,7 +292,7 @@ static struct measured run_open(struct load *l, uint64_t rate, uint64_t warmup_s
         for (int burst = 0; burst < 256; burst++) {
             uint64_t due = start + sent * 1000000 / rate;
             if (due > now) break;
-            struct pair *p = &l->pairs[sent * 7919 % l->count];
+            struct pair *p = &l->pairs[sent * BENCH_STRIDE % l->count];
             if (p->started - p->sent >= RING) l->overrun++;
             else pair_send(p, due);
             sent++;
@@ -321,16 +323,23 @@ bool scenario_open(struct bench *b)
     }
     if (ok && rate) {
         struct report r;
+        struct relay_result *relay;
         report_init(&r, "open");
+        ok = relay_beside(b, 0, rate, &relay);
         struct measured m = run_open(&l, rate, o->warmup, o->seconds);
         r.msgs = l.done;
         r.seconds = m.seconds;
         r.cpu_us = m.cpu_us;
         r.latency = &l.latency;
-        ok = bench_wait(b, load_drained, &l, 10000, "the last messages");
+        ok = bench_wait(b, load_drained, &l, 10000, "the last messages") && ok;
         r.lost = (int64_t)load_lost(&l);
         report_u64(&r, "pairs", o->pairs);
         report_u64(&r, "rate", rate);
+        if (relay != NULL) {
+            report_double(&r, "relay_p50_ms", histogram_us_ms(&relay->latency, 0.5));
+            report_double(&r, "relay_p99_ms", histogram_us_ms(&relay->latency, 0.99));
+        }
+        free(relay);
         if (maximum) report_u64(&r, "maximum", maximum);
         report_u64(&r, "payload", o->payload);
         if (l.overrun) report_u64(&r, "overrun", l.overrun);

@@ -6,6 +6,7 @@
 #include <fcntl.h>
 #include <netinet/in.h>
 #include <netinet/tcp.h>
+#include <sched.h>
 #include <signal.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
@@ -28,7 +29,8 @@ struct couple {
 };
 struct relay_load {
     size_t count, send_len, new_len;
-    uint64_t inflight;
+    struct relay_plan plan;
+    uint64_t paced;          /* at a fixed rate: messages that were due so far */
     bool sending, measuring;
     struct couple *couples;
     struct couple **due;     /* may send at the end of this turn */
@@ -84,7 +86,7 @@ static bool send_due(struct relay_load *l)
         struct relay_end *wire = &c->sender.wire;
         wire->due = false;
         if (wire->count == 0) wire->first = c->started + 1;
-        for (; l->sending && c->started - couple_done(c) < l->inflight; wire->count++)
+        for (; l->sending && c->started - couple_done(c) < l->plan.inflight; wire->count++)
             c->at_us[++c->started % RING] = bench_now_us();
         ok = relay_write(wire, l->send_len, l->scratch) && ok;
     }
@@ -92,12 +94,28 @@ static bool send_due(struct relay_load *l)
     return ok;
 }
 
+/* Sends what is due by the clock; a pair that is RING behind leaves out its turn. */
+static void pace(struct relay_load *l, uint64_t begin_us)
+{
+    uint64_t now = bench_now_us();
+    for (int burst = 0; burst < 256; burst++, l->paced++) {
+        uint64_t due_us = begin_us + l->paced * 1000000 / l->plan.rate;
+        if (due_us > now) return;
+        struct couple *c = &l->couples[l->paced * BENCH_STRIDE % l->count];
+        if (c->started - couple_done(c) >= RING) continue;
+        if (c->sender.wire.count++ == 0) c->sender.wire.first = c->started + 1;
+        c->at_us[++c->started % RING] = due_us;
+        couple_due(l, c);
+    }
+}
+
 /* False when the relay is gone, or nothing has happened for IDLE_MS. */
 static bool load_turn(struct relay_load *l)
 {
     struct epoll_event events[EVENTS];
-    int n = epoll_wait(l->poll, events, EVENTS, IDLE_MS);
-    bool ok = n > 0;
+    bool polling = l->sending && l->plan.inflight == 0;
+    int n = epoll_wait(l->poll, events, EVENTS, polling ? 0 : IDLE_MS);
+    bool ok = n > 0 || (polling && n == 0);
     for (int i = 0; i < n && ok; i++) {
         struct couple *c = &l->couples[events[i].data.u32 / 2];
         ok = on_ready(l, c, events[i].data.u32 % 2 == 0 ? &c->sender : &c->receiver, events[i].events);
@@ -129,18 +147,29 @@ static uint64_t own_cpu_us(void)
                ? (uint64_t)t.tv_sec * 1000000 + (uint64_t)t.tv_nsec / 1000 : 0;
 }
 
-static bool load_run(struct relay_load *l, const struct server *s, uint64_t warmup_ms, uint64_t seconds)
+static bool load_until(struct relay_load *l, uint64_t begin_us, uint64_t end_us)
+{
+    bool ok = true;
+    while (ok && bench_now_us() < end_us) {
+        if (l->plan.inflight == 0) pace(l, begin_us);
+        ok = load_turn(l);
+        if (l->plan.inflight == 0) (void)sched_yield(); /* as in run_open */
+    }
+    return ok;
+}
+
+static bool load_run(struct relay_load *l, const struct server *s)
 {
     struct usage before = {0}, after = {0};
+    uint64_t start = bench_now_us();
     bool ok = true;
     l->sending = true;
     for (size_t i = 0; i < l->count; i++) couple_due(l, &l->couples[i]);
-    ok = send_due(l);
-    for (uint64_t end = bench_now_us() + warmup_ms * 1000; ok && bench_now_us() < end;) ok = load_turn(l);
+    ok = send_due(l) && load_until(l, start, start + l->plan.warmup_ms * 1000);
     uint64_t begin = bench_now_us(), own = own_cpu_us();
     ok = ok && server_usage(s, &before);
     l->measuring = true;
-    while (ok && bench_now_us() < begin + seconds * 1000000) ok = load_turn(l);
+    ok = ok && load_until(l, start, begin + l->plan.seconds * 1000000);
     l->measuring = l->sending = false;
     l->result->seconds = (double)(bench_now_us() - begin) / 1e6;
     l->result->generator_us = own_cpu_us() - own;
@@ -195,9 +224,9 @@ static void load_deinit(struct relay_load *l)
     free(l->due);
 }
 
-static void load_init(struct relay_load *l, const struct options *o, uint64_t inflight, struct relay_result *result)
+static void load_init(struct relay_load *l, const struct options *o, struct relay_plan plan, struct relay_result *result)
 {
-    *l = (struct relay_load){.count = (size_t)o->pairs, .inflight = inflight, .result = result,
+    *l = (struct relay_load){.count = (size_t)o->pairs, .plan = plan, .result = result,
                              .send_len = RELAY_SEND_EXTRA + relay_base64_len(o->payload),
                              .new_len = RELAY_NEW_EXTRA + relay_base64_len(o->payload),
                              .poll = epoll_create1(EPOLL_CLOEXEC), .scratch = malloc(RELAY_SCRATCH)};
@@ -208,23 +237,22 @@ static void load_init(struct relay_load *l, const struct options *o, uint64_t in
     for (size_t i = 0; i < l->count; i++) l->couples[i].sender.wire.fd = l->couples[i].receiver.wire.fd = -1;
 }
 
-bool relay_measure(const struct bench *b, uint64_t inflight, uint64_t warmup_ms, uint64_t seconds,
-                   struct relay_result *out)
+bool relay_measure(const struct bench *b, struct relay_plan plan, struct relay_result *out)
 {
     const struct options *o = b->options;
     struct sockaddr_in address;
     struct relay_load l;
     *out = (struct relay_result){0};
-    if (o->pairs * inflight * (RELAY_SEND_EXTRA + relay_base64_len(o->payload)) > RELAY_INFLIGHT_MAX) {
+    if (o->pairs * plan.inflight * (RELAY_SEND_EXTRA + relay_base64_len(o->payload)) > RELAY_INFLIGHT_MAX) {
         (void)fprintf(stderr, "relay: more than %d bytes in flight; lower --pairs, --inflight or --payload, or "
                               "leave it out of `pairs` with --relay 0\n", RELAY_INFLIGHT_MAX);
         return false;
     }
     int listener = listener_open(&address);
     if (listener < 0) return false;
-    load_init(&l, o, inflight, out);
+    load_init(&l, o, plan, out);
     struct server s = {.pid = relay_start(b, listener)};
-    bool ok = s.pid > 0 && load_connect(&l, &address) && load_run(&l, &s, warmup_ms, seconds);
+    bool ok = s.pid > 0 && load_connect(&l, &address) && load_run(&l, &s);
     close(listener);
     load_deinit(&l);
     int status = 0;
@@ -242,7 +270,9 @@ bool scenario_relay(struct bench *b)
     const struct options *o = b->options;
     struct relay_result *result = calloc(1, sizeof *result);
     SOTTO_ASSERT(result != NULL);
-    bool ok = relay_measure(b, o->inflight, o->warmup * 1000, o->seconds, result);
+    struct relay_plan plan = {.inflight = o->rate ? 0 : o->inflight, .rate = o->rate,
+                              .warmup_ms = o->warmup * 1000, .seconds = o->seconds};
+    bool ok = relay_measure(b, plan, result);
     struct report r;
     report_init(&r, "relay");
     r.msgs = result->msgs;
@@ -252,7 +282,8 @@ bool scenario_relay(struct bench *b)
     r.lost = (int64_t)result->lost;
     b->protocol_faults = result->faults;
     report_u64(&r, "pairs", o->pairs);
-    report_u64(&r, "inflight", o->inflight);
+    if (o->rate) report_u64(&r, "rate", o->rate);
+    else report_u64(&r, "inflight", o->inflight);
     report_u64(&r, "payload", o->payload);
     if (r.msgs) report_double(&r, "generator_cpu_us_per_msg", (double)result->generator_us / (double)r.msgs);
     report_print(b, &r);
@@ -260,12 +291,12 @@ bool scenario_relay(struct bench *b)
     return ok;
 }
 
-bool relay_beside(const struct bench *b, uint64_t inflight, double *cpu_us_per_msg_out)
+bool relay_beside(const struct bench *b, uint64_t inflight, uint64_t rate, struct relay_result **result_out)
 {
-    struct relay_result *result = calloc(1, sizeof *result);
-    SOTTO_ASSERT(result != NULL);
-    bool ok = relay_measure(b, inflight, WARMUP_MS, b->options->relay, result) && result->msgs > 0;
-    if (ok) *cpu_us_per_msg_out = (double)result->cpu_us / (double)result->msgs;
-    free(result);
-    return ok;
+    *result_out = NULL;
+    if (b->server.pid == 0 || b->options->relay == 0) return true;
+    struct relay_plan plan = {.inflight = inflight, .rate = rate, .warmup_ms = WARMUP_MS, .seconds = b->options->relay};
+    *result_out = calloc(1, sizeof **result_out);
+    SOTTO_ASSERT(*result_out != NULL);
+    return relay_measure(b, plan, *result_out) && (*result_out)->msgs > 0;
 }

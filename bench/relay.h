@@ -1,7 +1,8 @@
-/* A bare relay: the least that any server must do for what `pairs` measures.
+/* A bare relay: the least that any server must do for what `pairs` and `open` measure.
  *
  * Machines differ by half, and one machine from hour to hour. So `pairs` is judged
- * by its ratio to this, taken on the same cores in the same run: frames of the same
+ * by its ratio to this, and the latencies of `open` beside those of this, taken on the
+ * same cores in the same run: frames of the same
  * sizes on plain TCP, one I/O thread, one thread that appends what has arrived to a
  * file and syncs it, then the answer to the sender and the frame to the other. No
  * WebSocket, no JSON, no store, no receipt.
@@ -52,11 +53,14 @@ struct relay_result {
     double seconds;
     struct histogram_us latency;
 };
+/* inflight: closed loop, as in `pairs`; 0: `rate` a second at fixed times, as in `open`. */
+struct relay_plan {
+    uint64_t inflight, rate, warmup_ms, seconds;
+};
 /* Starts one, loads it and ends it. False: said on stderr. */
-bool relay_measure(const struct bench *b, uint64_t inflight, uint64_t warmup_ms, uint64_t seconds,
-                   struct relay_result *out);
-/* The same, for --relay seconds: its processor time a message, for a ratio in the line
- * of `pairs`. */
-bool relay_beside(const struct bench *b, uint64_t inflight, double *cpu_us_per_msg_out);
+bool relay_measure(const struct bench *b, struct relay_plan plan, struct relay_result *out);
+/* The same for --relay seconds, to stand beside the server's figures. NULL when it is
+ * not wanted, or the server is not ours; otherwise to be freed. */
+bool relay_beside(const struct bench *b, uint64_t inflight, uint64_t rate, struct relay_result **result_out);
 
 #endif
