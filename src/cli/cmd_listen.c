@@ -173,7 +173,7 @@ static void connect_socket(struct listener_state *l)
 static void work_off(struct listener_state *l)
 {
     const struct client_output *o;
-    while (!l->stop && (o = client_poll(l->client))) {
+    while ((o = client_poll(l->client))) {
         switch (o->kind) {
         case CLIENT_OUT_CONNECT: connect_socket(l); break;
         case CLIENT_OUT_DISCONNECT:
@@ -205,6 +205,7 @@ static int turn_timeout(const struct listener_state *l, uint64_t until_ms)
 
 static void run(struct listener_state *l, uint64_t until_ms)
 {
+    if (l->count_max) client_accept_max(l->client, l->count_max);
     client_start(l->client, now_ms());
     work_off(l);
     while (!l->stop && now_ms() < until_ms) {
@@ -212,15 +213,13 @@ static void run(struct listener_state *l, uint64_t until_ms)
         client_tick(l->client, now_ms());
         work_off(l);
     }
-    /* Marks that still wait go out before the goodbye. */
+    /* Marks that still wait go out before the goodbye; what comes now is for the next listen. */
+    client_accept_max(l->client, 0);
     uint64_t grace = now_ms() + 2 * CLIENT_DELIVERED_DELAY_MS;
-    l->stop = false;
     while (client_phase(l->client) == CLIENT_LIVE && now_ms() < grace) {
         loop_turn(l->loop, 10);
         client_tick(l->client, now_ms());
-        const struct client_output *o;
-        while ((o = client_poll(l->client)))
-            if (o->kind == CLIENT_OUT_FRAME && l->socket) socket_send(l->socket, o->frame);
+        work_off(l);
     }
     if (l->socket) socket_close(l->socket, 1000);
     l->socket = NULL;

@@ -93,7 +93,7 @@ enum sotto_err client_create(const struct client_options *options, struct client
     c->random = options->random;
     c->user = options->user;
     c->outbox_last = &c->outbox;
-    c->deadline_ms = UINT64_MAX;
+    c->deadline_ms = c->accept_left = UINT64_MAX;
     output_queue_init(&c->staged);
     output_queue_init(&c->ready);
     enum sotto_err err = SOTTO_ERR_INVALID;
@@ -193,6 +193,7 @@ static void connection_forget(struct client *c)
         }
     }
     c->pulls = 0;
+    c->pulls_ms = 0;
     marks_rewind(c);
     c->pinged = false;
 }
@@ -406,6 +407,7 @@ uint64_t client_wake_ms(const struct client *c)
     uint64_t wake = c->deadline_ms;
     if (c->phase != CLIENT_LIVE && c->phase != CLIENT_SYNCING) return wake;
     wake = least(wake, outbox_wake_ms(c));
+    if (c->pulls_wanted && c->pulls < CLIENT_PULLS_MAX) wake = least(wake, c->pulls_ms);
     if (c->marks_dirty && c->phase == CLIENT_LIVE) wake = least(wake, c->marks_ms);
     if (c->idle_timeout_ms) wake = least(wake, c->heard_ms + c->idle_timeout_ms);
     if (c->heartbeat_ms && !c->pinged) wake = least(wake, c->heard_ms + c->heartbeat_ms + c->heartbeat_ms / 2);
@@ -473,6 +475,11 @@ enum sotto_err client_mark_read(struct client *c, struct id conversation, uint64
     err = store_open(c);
     if (!err) err = c->store->save_mark(c->store->ctx, &v->mark);
     return input_end(c, err);
+}
+
+void client_accept_max(struct client *c, uint64_t count)
+{
+    c->accept_left = count;
 }
 
 enum client_phase client_phase(const struct client *c)

@@ -167,6 +167,12 @@ SOTTO_CHECKED enum sotto_err client_send(struct client *c, const struct client_s
 SOTTO_CHECKED enum sotto_err client_mark_read(struct client *c, struct id conversation, uint64_t sequence,
                                               uint64_t now_ms);
 
+/* Accepts at most `count` more messages from others, and then no message at all:
+ * what comes later is not told, not marked as delivered and not passed by the
+ * stored cursor, so that the next client on this store gets it. UINT64_MAX, as at
+ * first: no limit. */
+void client_accept_max(struct client *c, uint64_t count);
+
 /* The oldest output, removed from the queue; NULL when there is none. Valid until
  * the next call on this client. */
 const struct client_output *client_poll(struct client *c);

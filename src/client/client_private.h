@@ -74,6 +74,9 @@ struct client {
     struct conversation **conversations; /* sorted by id */
     size_t conversations_count, conversations_size;
     size_t pulls, pulls_wanted;
+    uint64_t pulls_ms;         /* none starts before */
+    uint64_t accept_left;      /* messages from others */
+    bool held;                 /* one was left to the next client: the cursor stays */
     bool marks_dirty;          /* there may be marks to tell */
     bool marks_under_way[MARK_KINDS];
     uint64_t marks_ms;         /* when to tell them */
@@ -117,7 +120,8 @@ SOTTO_CHECKED enum sotto_err conversation_accept(struct client *c, const struct 
 void conversation_head(struct client *c, struct conversation *v, uint64_t head);
 SOTTO_CHECKED enum sotto_err conversation_history(struct client *c, struct conversation *v, struct arena *arena,
                                                   struct json answer);
-void conversation_history_failed(struct client *c, struct conversation *v);
+/* retry_ms: from the server, 0 when it named none. */
+void conversation_history_failed(struct client *c, struct conversation *v, struct slice code, uint64_t retry_ms);
 SOTTO_CHECKED enum sotto_err conversations_pump(struct client *c); /* pulls that wait */
 SOTTO_CHECKED enum sotto_err marks_send(struct client *c);         /* when they are due */
 SOTTO_CHECKED enum sotto_err marks_answered(struct client *c, enum mark_kind kind);
@@ -133,6 +137,7 @@ void outbox_clear(struct client *c);
 void outbox_rewind(struct client *c);               /* nothing is under way any more */
 SOTTO_CHECKED enum sotto_err outbox_pump(struct client *c);
 SOTTO_CHECKED enum sotto_err outbox_done(struct client *c, struct queued *q);
+bool problem_passes(struct slice code);             /* the same request may succeed later */
 SOTTO_CHECKED enum sotto_err outbox_refused(struct client *c, struct queued *q, struct slice code,
                                             struct slice text, uint64_t retry_ms);
 uint64_t outbox_wake_ms(const struct client *c);

@@ -87,7 +87,7 @@ static enum sotto_err mark_save(struct client *c, const struct conversation *v)
 
 static enum sotto_err cursor_flush(struct client *c)
 {
-    if (c->pending_cursor[0] == '\0' || c->pulls || c->pulls_wanted) return SOTTO_OK;
+    if (c->pending_cursor[0] == '\0' || c->pulls || c->pulls_wanted || c->held) return SOTTO_OK;
     enum sotto_err err = store_open(c);
     if (!err) err = c->store->save_cursor(c->store->ctx, slice_str(c->pending_cursor));
     if (err) return err;
@@ -167,6 +167,10 @@ enum sotto_err conversation_accept(struct client *c, const struct incoming_messa
     enum sotto_err err = conversation_get(c, msg->conversation, &v);
     if (err) return err;
     if (msg->sequence <= v->mark.sequence) return SOTTO_OK; /* a repeat */
+    if (c->accept_left == 0) {
+        c->held = true;
+        return SOTTO_OK;
+    }
     if (msg->sequence > v->mark.sequence + 1) {
         if (!history) {
             conversation_head(c, v, msg->sequence);
@@ -182,7 +186,10 @@ enum sotto_err conversation_accept(struct client *c, const struct incoming_messa
     v->mark.chain_known = true;
     if (v->head < msg->sequence) v->head = msg->sequence;
     if ((err = mark_save(c, v))) return err;
-    if (!id_eq(msg->sender, c->user)) marks_want(c);
+    if (!id_eq(msg->sender, c->user)) {
+        marks_want(c);
+        if (c->accept_left != UINT64_MAX) c->accept_left--;
+    }
     return message_event(c, msg);
 }
 
@@ -227,6 +234,7 @@ void conversation_head(struct client *c, struct conversation *v, uint64_t head)
 enum sotto_err conversations_pump(struct client *c)
 {
     if (c->phase != CLIENT_LIVE && c->phase != CLIENT_SYNCING) return SOTTO_OK;
+    if (c->now_ms < c->pulls_ms) return cursor_flush(c);
     for (size_t i = 0; i < c->conversations_count && c->pulls_wanted && c->pulls < CLIENT_PULLS_MAX; i++) {
         if (!c->conversations[i]->pull_wanted) continue;
         enum sotto_err err = pull_start(c, c->conversations[i]);
@@ -250,6 +258,7 @@ enum sotto_err conversation_history(struct client *c, struct conversation *v, st
         if (!err && id_eq(m.message.conversation, v->mark.conversation)) err = conversation_accept(c, &m, true);
         if (err) return err;
     }
+    if (c->held) return SOTTO_OK;
     bool more = false;
     if (json_bool(json_get(answer, "hasMore"), &more) != SOTTO_OK) more = false;
     if (v->mark.sequence >= v->head && !more) return SOTTO_OK;
@@ -265,11 +274,16 @@ enum sotto_err conversation_history(struct client *c, struct conversation *v, st
     return err ? err : report(c, CLIENT_EVENT_HOLE, v->mark.conversation, v->head + 1);
 }
 
-void conversation_history_failed(struct client *c, struct conversation *v)
+void conversation_history_failed(struct client *c, struct conversation *v, struct slice code, uint64_t retry_ms)
 {
     if (!v->pulling) return;
     v->pulling = false;
-    c->pulls--; /* the next message of this conversation finds the gap again */
+    c->pulls--;
+    if (!problem_passes(code)) return; /* the next message of this conversation finds the gap again */
+    pull_want(c, v);
+    uint64_t wait = retry_ms > CLIENT_BACKOFF_FIRST_MS ? retry_ms : CLIENT_BACKOFF_FIRST_MS;
+    uint64_t at = c->now_ms + wait + client_jitter_ms(c, wait / 4);
+    if (c->pulls_ms < at) c->pulls_ms = at;
 }
 
 /* ---- Marks ------------------------------------------------------------- */

@@ -265,7 +265,7 @@ static enum sotto_err on_error(struct client *c, struct arena *arena, struct jso
     struct queued *q = re.len ? outbox_find(c, re) : NULL;
     if (q) return outbox_refused(c, q, code, text, retry_ms);
     struct conversation *v = history_of(c, re);
-    if (v) conversation_history_failed(c, v);
+    if (v) conversation_history_failed(c, v, code, retry_ms);
     enum mark_kind kind;
     if (marks_of(re, &kind)) {
         if (!retry_ms) return marks_answered(c, kind); /* refused for good: do not ask for ever */

@@ -134,7 +134,7 @@ enum sotto_err outbox_done(struct client *c, struct queued *q)
     return SOTTO_OK;
 }
 
-static bool try_again(struct slice code)
+bool problem_passes(struct slice code)
 {
     static const char *const passing[] = {"rate_limited", "busy", "draining", "uncertain", "storage_full", "internal"};
     for (size_t i = 0; i < sizeof passing / sizeof passing[0]; i++)
@@ -145,7 +145,7 @@ static bool try_again(struct slice code)
 enum sotto_err outbox_refused(struct client *c, struct queued *q, struct slice code, struct slice text,
                               uint64_t retry_ms)
 {
-    if (try_again(code)) {
+    if (problem_passes(code)) {
         uint64_t wait = (uint64_t)CLIENT_BACKOFF_FIRST_MS << (q->tries < 6 ? q->tries : 6);
         if (wait > CLIENT_BACKOFF_MAX_MS) wait = CLIENT_BACKOFF_MAX_MS;
         if (wait < retry_ms) wait = retry_ms;

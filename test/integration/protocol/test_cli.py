@@ -124,6 +124,16 @@ def test_listen_ends_when_it_should(people):
                 p.kill()
 
 
+def test_count_leaves_the_rest_for_later(people):
+    anna, ben = people
+    for text in ("one", "two", "three"):
+        anna.json("send", ben.name, text)
+    for text in ("one", "two", "three"):
+        got = ben.json("listen", "--count", "1", "--for", "20")
+        assert [m.get("text") for m in got] == [text]
+    assert ben.json("listen", "--for", "0") == []
+
+
 def test_contacts_and_devices(people):
     anna, ben = people
     anna.json("contacts", "add", ben.name, "--alias", "Benny")

@@ -114,6 +114,139 @@ static void engine__gap__gone_on_the_server_is_a_hole(void **state)
     assert_false(saw(&f->events, "broken"));
 }
 
+/* The answer to a pull: the next messages of the script. */
+static void answer_pull(struct fixture *f, struct script *s, const char *const *texts, size_t count)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 16);
+    buffer_append_str(&b, "{\"type\":\"history\",\"re\":\"history:");
+    buffer_append_id(&b, s->conversation);
+    buffer_append_str(&b, "\",\"messages\":[");
+    for (size_t i = 0; i < count; i++) {
+        if (i) buffer_append_str(&b, ",");
+        script_message(s, f, texts[i], 0, NULL, NULL, &b);
+    }
+    buffer_append_str(&b, "],\"hasMore\":false}");
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    buffer_deinit(&b);
+    drain(f);
+}
+
+static void refuse_pull(struct fixture *f, const struct script *s, const char *code, unsigned retry_ms)
+{
+    char id[ID_TEXT_LEN + 1], text[256];
+    id_format(s->conversation, id);
+    (void)snprintf(text, sizeof text,
+                   "{\"type\":\"error\",\"re\":\"history:%s\",\"code\":\"%s\",\"message\":\"x\",\"retryAfterMs\":%u}",
+                   id, code, retry_ms);
+    feed(f, text);
+}
+
+static void engine__gap__pulled_again_when_refused_for_now(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, ahead;
+    go_live(f);
+    script_init(&s, f, 1);
+    arrive(f, &s, "one", "c1");
+    ahead = s;
+    ahead.sequence++;
+    arrive(f, &ahead, "three", "c3");
+    pass_time(f, CLIENT_DELIVERED_DELAY_MS);
+    feed(f, "{\"type\":\"ok\",\"re\":\"marks:delivered\"}");
+    forget(f);
+    refuse_pull(f, &s, "rate_limited", 4000);
+    assert_string_equal(f->store.committed.cursor, "c1"); /* a crash now leads back to before the gap */
+    assert_false(saw(&f->frames, "history.get"));
+    uint64_t wake = client_wake_ms(f->client);
+    assert_true(wake >= f->now_ms + 4000 && wake <= f->now_ms + 5000);
+    pass_time(f, 3999);
+    assert_false(saw(&f->frames, "history.get"));
+    pass_time(f, 1001);
+    assert_true(saw(&f->frames, "history.get"));
+    const char *const texts[] = {"two", "three"};
+    answer_pull(f, &s, texts, 2);
+    assert_int_equal(f->messages, 3);
+    assert_string_equal(f->store.committed.cursor, "c3");
+}
+
+static void engine__gap__given_up_when_refused_for_good(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, ahead;
+    go_live(f);
+    script_init(&s, f, 1);
+    ahead = s;
+    ahead.sequence++;
+    arrive(f, &ahead, "two", "c2");
+    forget(f);
+    refuse_pull(f, &s, "not_a_member", 0);
+    pass_time(f, 10000);
+    assert_false(saw(&f->frames, "history.get"));
+    assert_string_equal(f->store.committed.cursor, "c2");
+}
+
+/* Several in one frame: what is one too many is left to the next client. */
+static void engine__accept_max__leaves_the_rest_to_the_next_client(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, t;
+    struct buffer b;
+    go_live(f);
+    client_accept_max(f->client, 2);
+    script_init(&s, f, 1);
+    script_init(&t, f, 2);
+    buffer_init(&b, 1 << 16);
+    buffer_append_str(&b, "{\"type\":\"sync.batch\",\"cursor\":\"c4\",\"events\":[");
+    script_message(&s, f, "one", 0, NULL, NULL, &b);
+    buffer_append_str(&b, ",");
+    script_message(&s, f, "two", 0, NULL, NULL, &b);
+    buffer_append_str(&b, ",");
+    script_message(&s, f, "three", 0, NULL, NULL, &b);
+    buffer_append_str(&b, ",");
+    script_message(&t, f, "four", 0, NULL, NULL, &b);
+    buffer_append_str(&b, "]}");
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    drain(f);
+    assert_int_equal(f->messages, 2);
+    assert_string_equal(f->store.committed.cursor, "c0");
+    assert_false(saw(&f->frames, "history.get"));
+    pass_time(f, CLIENT_DELIVERED_DELAY_MS);
+    assert_true(saw(&f->frames, "\"sequence\":2"));
+    assert_false(saw(&f->frames, "\"sequence\":3"));
+
+    client_destroy(&f->client);
+    assert_int_equal(make_client(f), SOTTO_OK);
+    go_live(f);
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    buffer_deinit(&b);
+    drain(f);
+    assert_int_equal(f->messages, 4);
+    assert_string_equal(f->last_text, "four");
+    assert_false(saw(&f->events, "broken"));
+    assert_string_equal(f->store.committed.cursor, "c4");
+}
+
+static void engine__accept_max__makes_no_hole_of_what_it_left(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, ahead;
+    const char *const texts[] = {"one", "two", "three"};
+    go_live(f);
+    client_accept_max(f->client, 1);
+    script_init(&s, f, 1);
+    ahead = s;
+    ahead.sequence = 2;
+    arrive(f, &ahead, "three", "c3");
+    forget(f);
+    answer_pull(f, &s, texts, 3);
+    assert_int_equal(f->messages, 1);
+    assert_false(saw(&f->events, "hole"));
+    assert_false(saw(&f->frames, "history.get"));
+    assert_int_equal(f->store.committed.marks[0].sequence, 1);
+    assert_string_equal(f->store.committed.cursor, "c0");
+}
+
 static void engine__marks__coalesced_and_told_until_confirmed(void **state)
 {
     struct fixture *f = *state;
@@ -439,6 +572,10 @@ int main(void)
         T(engine__message__changed_history_is_reported),
         T(engine__gap__pulled_and_cursor_held),
         T(engine__gap__gone_on_the_server_is_a_hole),
+        T(engine__gap__pulled_again_when_refused_for_now),
+        T(engine__gap__given_up_when_refused_for_good),
+        T(engine__accept_max__leaves_the_rest_to_the_next_client),
+        T(engine__accept_max__makes_no_hole_of_what_it_left),
         T(engine__marks__coalesced_and_told_until_confirmed),
         T(engine__outbox__one_at_a_time_per_conversation),
         T(engine__outbox__sent_again_after_the_connection_broke),
