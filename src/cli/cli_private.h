@@ -30,6 +30,7 @@ struct cli {
     struct local_store *store;
     struct account account;
     struct rest *rest;
+    uint64_t deadline_ms; /* monotonic, for calls; 0: none */
     struct buffer why;   /* scratch for sentences */
     struct buffer line;  /* the JSON line or text being written */
 };
@@ -96,9 +97,11 @@ struct outbox_result {
     struct id conversation, message_id;
     uint64_t sequence, ts_ms;
     bool repeated;
-    size_t failed;       /* refused for good */
+    size_t delivered, failed; /* how many the server took, refused for good */
+    bool stopped;        /* one could not be delivered now; it and those behind it are kept */
 };
-enum cli_exit deliver_outbox(struct cli *cli, struct slice wanted_id, uint64_t timeout_ms,
+/* deadline_ms: monotonic. */
+enum cli_exit deliver_outbox(struct cli *cli, struct slice wanted_id, uint64_t deadline_ms,
                              struct outbox_result *result_out);
 
 enum cli_exit cmd_register(struct cli *cli);

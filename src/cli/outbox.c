@@ -79,13 +79,21 @@ static enum post post_once(struct cli *cli, struct slice body, struct rest_reply
     buffer_clear(&cli->why);
     if (rest_call(cli->rest, "POST", SLICE_LIT("/api/v1/messages"), body, reply, &cli->why) != SOTTO_OK)
         return POST_LATER;
-    if (reply->status == 200) return POST_SENT;
+    struct id id;
+    if (reply->status == 200 && reply_id(reply, reply->body, "conversationId", &id) &&
+        reply_id(reply, reply->body, "messageId", &id))
+        return POST_SENT;
     if (reply->status == 429 || reply->status >= 500 || reply->code.len == 0) return POST_LATER;
     return POST_REFUSED;
 }
 
 static enum cli_exit give_up(struct cli *cli, const struct rest_reply *reply)
 {
+    if (reply->status && reply->code.len == 0) {
+        (void)session_problem(cli, reply);
+        cli_note(cli, "The message is kept and goes with the next \"sotto send\" or \"sotto listen\".");
+        return CLI_EXIT_FAILED;
+    }
     if (reply->status)
         return cli_fail(cli, CLI_EXIT_FAILED, "the server cannot take it now: %.*s It is kept and goes with the next "
                         "\"sotto send\" or \"sotto listen\".", (int)reply->message.len,
@@ -93,6 +101,17 @@ static enum cli_exit give_up(struct cli *cli, const struct rest_reply *reply)
     buffer_append_byte(&cli->why, 0);
     return cli_fail(cli, CLI_EXIT_UNREACHABLE, "%s. The message is kept and goes with the next \"sotto send\" or "
                     "\"sotto listen\".", (char *)cli->why.data);
+}
+
+static void take_answer(struct rest_reply *reply, bool wanted, struct outbox_result *result)
+{
+    result->delivered++;
+    if (!wanted) return;
+    result->sent = reply_id(reply, reply->body, "conversationId", &result->conversation) &&
+                   reply_id(reply, reply->body, "messageId", &result->message_id);
+    result->sequence = reply_u64(reply->body, "sequence");
+    result->ts_ms = reply_u64(reply->body, "ts");
+    result->repeated = reply_bool(reply->body, "repeated");
 }
 
 /* Posts one message until it is answered or the time is up. */
@@ -109,20 +128,15 @@ static enum cli_exit deliver_one(struct cli *cli, const struct client_queued *q,
         enum post post = post_once(cli, buffer_slice(&body), &reply);
         uint64_t pause = reply.retry_after_ms > wait ? reply.retry_after_ms : wait;
         bool again = post == POST_LATER && pause_before_retry(pause, deadline_ms);
-        if (post == POST_SENT && wanted) {
-            result->sent = reply_id(&reply, reply.body, "conversationId", &result->conversation) &&
-                           reply_id(&reply, reply.body, "messageId", &result->message_id);
-            result->sequence = reply_u64(reply.body, "sequence");
-            result->ts_ms = reply_u64(reply.body, "ts");
-            result->repeated = reply_bool(reply.body, "repeated");
-        }
+        if (post == POST_SENT) take_answer(&reply, wanted, result);
         if (post == POST_REFUSED) {
-            result->failed++;
             code = session_problem(cli, &reply);
-            if (code == CLI_EXIT_SIGNED_OUT) post = POST_LATER; /* keep it for the next sign-in */
+            if (code == CLI_EXIT_SIGNED_OUT) post = POST_LATER; /* its token is the reason, not the message */
+            else result->failed++;
         } else if (post == POST_LATER && !again) {
             code = give_up(cli, &reply);
         }
+        result->stopped = post == POST_LATER && !again;
         rest_reply_deinit(&reply);
         if (post != POST_LATER && store->remove_queued(store->ctx, q->client_msg_id) != SOTTO_OK && !code)
             code = cli_fail(cli, CLI_EXIT_STATE, "%s cannot be written", cli->home);
@@ -132,7 +146,7 @@ static enum cli_exit deliver_one(struct cli *cli, const struct client_queued *q,
     return code;
 }
 
-enum cli_exit deliver_outbox(struct cli *cli, struct slice wanted_id, uint64_t timeout_ms,
+enum cli_exit deliver_outbox(struct cli *cli, struct slice wanted_id, uint64_t deadline_ms,
                              struct outbox_result *result_out)
 {
     *result_out = (struct outbox_result){0};
@@ -142,11 +156,10 @@ enum cli_exit deliver_outbox(struct cli *cli, struct slice wanted_id, uint64_t t
     struct waiting_list list = {0};
     if (store->load_queued(store->ctx, collect, &list) != SOTTO_OK)
         code = cli_fail(cli, CLI_EXIT_STATE, "the outbox in %s cannot be read", cli->home);
-    uint64_t deadline = now_ms() + timeout_ms;
-    for (size_t i = 0; i < list.count; i++) {
+    /* What comes after one that is kept is kept, too: it must not overtake. */
+    for (size_t i = 0; i < list.count && code != CLI_EXIT_STATE && !result_out->stopped; i++) {
         bool wanted = slice_eq(list.items[i].item.client_msg_id, wanted_id);
-        if (code == CLI_EXIT_UNREACHABLE || code == CLI_EXIT_SIGNED_OUT || code == CLI_EXIT_STATE) break;
-        enum cli_exit one = deliver_one(cli, &list.items[i].item, deadline, wanted, result_out);
+        enum cli_exit one = deliver_one(cli, &list.items[i].item, deadline_ms, wanted, result_out);
         if (one) code = one;
     }
     waiting_free(&list);

@@ -23,6 +23,8 @@ static bool recall(struct cli *cli, const char *username, struct id *user_out)
 enum cli_exit people_find(struct cli *cli, const char *username, struct id *user_out)
 {
     if (id_parse(slice_str(username), user_out) == SOTTO_OK) return CLI_EXIT_OK;
+    enum cli_exit code = session_open(cli);
+    if (code) return code;
     char path[1024], id_text[ID_TEXT_LEN + 1];
     struct buffer b;
     buffer_init(&b, sizeof path - 1);
@@ -36,22 +38,18 @@ enum cli_exit people_find(struct cli *cli, const char *username, struct id *user
     path[b.len] = '\0';
     buffer_deinit(&b);
     struct rest_reply reply;
-    enum cli_exit code = CLI_EXIT_OK;
-    if (session_open(cli)) return CLI_EXIT_FAILED;
     buffer_clear(&cli->why);
     if (rest_call(cli->rest, "GET", slice_str(path), (struct slice){0}, &reply, &cli->why) != SOTTO_OK) {
         buffer_append_byte(&cli->why, 0);
         if (!recall(cli, username, user_out))
             code = cli_fail(cli, CLI_EXIT_UNREACHABLE, "%s", (char *)cli->why.data);
-    } else if (slice_is(reply.code, "no_such_user")) {
-        code = cli_fail(cli, CLI_EXIT_FAILED, "there is no user \"%s\" on %s", username, cli->account.server);
-    } else if (reply.status >= 400) {
-        code = session_problem(cli, &reply);
-    } else if (!reply_id(&reply, reply.body, "userId", user_out)) {
-        code = cli_fail(cli, CLI_EXIT_FAILED, "%s gave an answer that does not fit", cli->account.server);
-    } else {
+    } else if (reply.status == 200 && reply_id(&reply, reply.body, "userId", user_out)) {
         id_format(*user_out, id_text);
         remember(cli, id_text, username);
+    } else if (slice_is(reply.code, "no_such_user")) {
+        code = cli_fail(cli, CLI_EXIT_FAILED, "there is no user \"%s\" on %s", username, cli->account.server);
+    } else if (reply.status == 401 || !recall(cli, username, user_out)) {
+        code = session_problem(cli, &reply);
     }
     rest_reply_deinit(&reply);
     return code;

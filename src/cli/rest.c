@@ -15,6 +15,7 @@
 
 struct rest {
     struct rest_options options;
+    uint64_t deadline_ms;
     struct loop *loop;
     struct tls_context *tls;
     struct stream *stream;   /* NULL: none */
@@ -79,6 +80,7 @@ enum sotto_err rest_create(const struct rest_options *options, struct buffer *wh
     struct rest *r = calloc(1, sizeof *r);
     if (!r) return SOTTO_ERR_FULL;
     r->options = *options;
+    r->deadline_ms = UINT64_MAX;
     enum sotto_err err = loop_create(clock_system(), 64, &r->loop);
     if (!err && options->url.tls)
         err = tls_client_create(options->url.host, options->ca_file, true, why_out, &r->tls);
@@ -113,6 +115,18 @@ void rest_destroy(struct rest **rest)
 static uint64_t now_ms(void)
 {
     return clock_monotonic_ms(clock_system());
+}
+
+void rest_set_deadline(struct rest *r, uint64_t deadline_ms)
+{
+    r->deadline_ms = deadline_ms;
+}
+
+static uint64_t call_deadline(const struct rest *r)
+{
+    uint64_t now = now_ms(), least = now + REST_TIMEOUT_LEAST_MS, most = now + REST_TIMEOUT_MS;
+    if (r->deadline_ms < least) return least;
+    return r->deadline_ms < most ? r->deadline_ms : most;
 }
 
 static enum sotto_err rest_connect(struct rest *r, uint64_t deadline_ms)
@@ -195,7 +209,7 @@ enum sotto_err rest_call(struct rest *r, const char *method, struct slice path, 
     buffer_init(&reply_out->bytes, SOTTO_HTTP_BODY_MAX);
     arena_init(&reply_out->arena, NULL, 0, (size_t)8 << 20);
     r->reply = reply_out;
-    uint64_t deadline = now_ms() + REST_TIMEOUT_MS;
+    uint64_t deadline = call_deadline(r);
     bool repeatable = strcmp(method, "POST") != 0 || slice_is(path, "/api/v1/messages");
     bool kept = r->used && repeatable;
     enum sotto_err err = attempt(r, method, path, body, deadline);

@@ -12,7 +12,7 @@
 #include "net/stream.h"
 #include "wire/json.h"
 
-enum { REST_TIMEOUT_MS = 30000 };
+enum { REST_TIMEOUT_MS = 30000, REST_TIMEOUT_LEAST_MS = 2000 };
 
 struct rest_options {
     struct url url;
@@ -36,6 +36,9 @@ struct rest_reply {
 SOTTO_CHECKED enum sotto_err rest_create(const struct rest_options *options, struct buffer *why_out,
                                          struct rest **rest_out);
 void rest_destroy(struct rest **r);
+/* From now on calls end at that time (monotonic milliseconds; UINT64_MAX: when
+ * REST_TIMEOUT_MS are over), though each has REST_TIMEOUT_LEAST_MS. */
+void rest_set_deadline(struct rest *r, uint64_t deadline_ms);
 /* method: "GET" …; path with its query; body: JSON or empty. reply_out is always
  * initialised. Errors: CLOSED, TIMEOUT (a sentence in why_out). */
 SOTTO_CHECKED enum sotto_err rest_call(struct rest *r, const char *method, struct slice path, struct slice body,

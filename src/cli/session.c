@@ -36,6 +36,7 @@ enum cli_exit session_open(struct cli *cli)
         buffer_append_byte(&cli->why, 0);
         return cli_fail(cli, CLI_EXIT_USAGE, "TLS cannot be set up: %s", (char *)cli->why.data);
     }
+    if (cli->deadline_ms) rest_set_deadline(cli->rest, cli->deadline_ms);
     return CLI_EXIT_OK;
 }
 
@@ -60,6 +61,9 @@ enum cli_exit session_problem(struct cli *cli, const struct rest_reply *reply)
         return cli_fail(cli, CLI_EXIT_SIGNED_OUT,
                         "this device was signed out. \"sotto logout --force\", then \"sotto login %s\".",
                         cli->account.username[0] ? cli->account.username : "USER");
+    if (reply->status >= 300 && reply->status < 400)
+        return cli_fail(cli, CLI_EXIT_FAILED, "%s leads elsewhere (HTTP status %u). Give the address that it leads to "
+                        "with --server URL.", cli->account.server, reply->status);
     if (reply->code.len == 0)
         return cli_fail(cli, CLI_EXIT_FAILED, "%s answered with HTTP status %u and nothing that Sotto understands. "
                         "Is that the address of a Sotto server?", cli->account.server, reply->status);
@@ -83,6 +87,7 @@ enum cli_exit session_call(struct cli *cli, const char *method, const char *path
         buffer_append_byte(&cli->why, 0);
         return cli_fail(cli, CLI_EXIT_UNREACHABLE, "%s", (char *)cli->why.data);
     }
-    if (reply_out->status >= 400 || reply_out->status < 200) return session_problem(cli, reply_out);
+    bool fits = reply_out->status >= 200 && reply_out->status < 300 && json_type(reply_out->body) == JSON_OBJECT;
+    if (!fits) return session_problem(cli, reply_out);
     return CLI_EXIT_OK;
 }

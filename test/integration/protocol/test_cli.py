@@ -3,7 +3,9 @@ import json
 import os
 import pty
 import signal
+import socket
 import subprocess
+import threading
 
 import pytest
 
@@ -36,6 +38,40 @@ class Person:
     def listen(self, *arguments):
         return subprocess.Popen([SOTTO, "--home", self.home, "listen", "--json", *arguments], text=True,
                                 stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment())
+
+
+class Other:
+    """Something else at the address: gives every request the same answer, or none."""
+
+    def __init__(self, answer):
+        self.answer, self.open, self.seen = answer, [], []
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.url = f"http://127.0.0.1:{self.listener.getsockname()[1]}"
+        threading.Thread(target=self.serve, daemon=True).start()
+
+    def serve(self):
+        while True:
+            try:
+                connection, _ = self.listener.accept()
+            except OSError:
+                return
+            self.open.append(connection)
+            self.seen.append(connection.recv(65536))
+            if self.answer is not None:
+                connection.sendall(self.answer)
+                connection.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.close()
+        for connection in self.open:
+            connection.close()
+
+
+def http_answer(status, body=b"", headers=b""):
+    return b"HTTP/1.1 %s\r\n%sConnection: close\r\nContent-Length: %d\r\n\r\n%s" % (status, headers, len(body), body)
 
 
 @pytest.fixture
@@ -132,6 +168,102 @@ def test_count_leaves_the_rest_for_later(people):
         got = ben.json("listen", "--count", "1", "--for", "20")
         assert [m.get("text") for m in got] == [text]
     assert ben.json("listen", "--for", "0") == []
+
+
+@pytest.mark.parametrize("answer", [
+    http_answer(b"200 OK", b"<html>Accept our terms</html>"), http_answer(b"200 OK", b"[]"),
+    http_answer(b"301 Moved Permanently", headers=b"Location: https://127.0.0.1/\r\n"), http_answer(b"204 No Content")])
+def test_another_answer_is_never_taken_for_done(people, answer):
+    anna, ben = people
+    anna.json("send", ben.name, "one")
+    with Other(answer) as other:
+        for arguments in (["contacts"], ["contacts", "block", ben.name], ["devices", "revoke", "1"], ["conversations"],
+                          ["history", ben.name], ["logout"]):
+            assert anna.json(*arguments, "--server", other.url, code=1)[0]["code"] == "failed", arguments
+        error, status = anna.json("status", "--server", other.url, code=1)
+        assert status["reachable"] is False
+        kept = anna.json("send", ben.name, "two", "--timeout", "0", "--server", other.url, code=1)
+        assert kept[0]["code"] == "failed"
+    assert anna.json("status")[0]["outbox"] == 1
+    flushed, = anna.json("send", "--flush")
+    assert (flushed["sent"], flushed["failed"], flushed["waiting"]) == (1, 0, 0)
+    assert [m["text"] for m in ben.json("history", anna.name)] == ["one", "two"]
+
+
+def test_a_server_that_hangs_is_not_waited_for_longer(people):
+    anna, ben = people
+    anna.json("send", ben.name, "one")
+    with Other(None) as other:
+        anna.json("send", ben.name, "two", "--timeout", "0", "--server", other.url, code=4)
+        assert len(other.seen) == 2  # the name and the message, once each
+    assert anna.json("status")[0]["outbox"] == 1
+
+
+def test_a_key_that_waits_may_be_repeated(people):
+    anna, ben = people
+    anna.json("send", ben.name, "zero")
+    nowhere = ("--timeout", "0", "--server", "http://127.0.0.1:1")
+    for _ in range(2):
+        assert anna.json("send", ben.name, "x", "--id", "k", *nowhere, code=4)[0]["code"] == "unreachable"
+    assert anna.json("send", ben.name, "y", "--id", "k", *nowhere, code=1)[0]["code"] == "failed"
+    assert anna.json("status")[0]["outbox"] == 1
+    sent, = anna.json("send", ben.name, "x", "--id", "k")
+    again, = anna.json("send", ben.name, "x", "--id", "k")
+    assert sent["sequence"] == again["sequence"] == 2 and again["repeated"]
+
+
+def test_what_is_kept_is_not_overtaken(people):
+    anna, ben = people
+    anna.json("send", ben.name, "zero")
+    busy = b'{"code":"busy","message":"The server is busy.","requestId":"1"}'
+    with Other(http_answer(b"503 Busy", busy)) as other:
+        for text in ("one", "two"):
+            anna.json("send", ben.name, text, "--timeout", "0", "--server", other.url, code=1)
+        posts = [r for r in other.seen if r.startswith(b"POST")]
+        assert len(posts) == 2 and posts[0].split(b"\r\n\r\n")[1] == posts[1].split(b"\r\n\r\n")[1]
+    anna.json("send", "--flush")
+    assert [m["text"] for m in ben.json("history", anna.name)] == ["zero", "one", "two"]
+
+
+def test_signed_out_keeps_what_waits(people):
+    anna, ben = people
+    anna.json("send", ben.name, "zero")
+    anna.json("send", ben.name, "one", "--timeout", "0", "--server", "http://127.0.0.1:1", code=4)
+    device, = anna.json("devices")
+    anna.json("devices", "revoke", str(device["deviceId"]))
+    error, flushed = anna.json("send", "--flush", code=3)
+    assert error["code"] == "signed_out"
+    assert (flushed["sent"], flushed["failed"], flushed["waiting"]) == (0, 0, 1)
+
+
+def test_waiting_outlives_a_restart(tmp_path):
+    directory = tmp_path / "server"
+    directory.mkdir()
+    with sotto.Server(directory) as server:
+        server.settings["port"] = str(server.port)
+        anna, ben = Person(tmp_path / "a", server), Person(tmp_path / "b", server)
+        for p, n in ((anna, "anna"), (ben, "ben")):
+            p.json("register", n, "--server", server.url, stdin="correct horse\n")
+        sending = subprocess.Popen([SOTTO, "--home", anna.home, "--json", "send", "ben", "x", "--wait", "delivered"],
+                                   stdout=subprocess.PIPE, text=True, env=anna.environment())
+        sotto.wait_for(lambda: ben.json("conversations"), what="the message")
+        server.kill()
+        assert sending.poll() is None
+        server.start()
+        ben.json("listen", "--count", "1", "--for", "30")
+        out, _ = sending.communicate(timeout=60)
+        assert sending.returncode == 0 and json.loads(out)["stage"] == "delivered"
+
+
+def test_the_largest_message_fits_through_a_pipe(people):
+    anna, ben = people
+    anna.json("send", ben.name, "-", stdin="x" * 65536 + "\n")
+    assert len(ben.json("history", anna.name)[0]["text"]) == 65536
+    anna.json("send", ben.name, "-", stdin="x" * 65537, code=1)
+    with open("/dev/zero", "rb") as endless:  # has no end: not read to its end
+        done = subprocess.run([SOTTO, "--home", anna.home, "send", ben.name, "-"], stdin=endless, capture_output=True,
+                              timeout=60 * sotto.SLOW, env=anna.environment())
+    assert done.returncode == 1 and b"at most" in done.stderr
 
 
 def test_contacts_and_devices(people):
