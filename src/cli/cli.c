@@ -1,9 +1,14 @@
 /* The command table, the common options, help, and who runs what. */
 #include "cli/cli_private.h"
+#include "cli/show.h"
 
+#include <fcntl.h>
+#include <locale.h>
+#include <poll.h>
 #include <signal.h>
 #include <stdarg.h>
 #include <stdlib.h>
+#include <unistd.h>
 
 static const struct args_option common_options[] = {
     {"home", "DIR", "where the state is kept (default: $SOTTO_HOME, else ~/.config/sotto)"},
@@ -78,10 +83,12 @@ const struct command cli_commands[] = {
 void cli_note(const struct cli *cli, const char *format, ...)
 {
     (void)cli;
+    char text[2048];
     va_list ap;
     va_start(ap, format);
-    (void)vfprintf(stderr, format, ap);
+    (void)vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
+    print_text(stderr, slice_str(text));
     (void)fputc('\n', stderr);
 }
 
@@ -107,11 +114,15 @@ enum cli_exit cli_fail(struct cli *cli, enum cli_exit code, const char *format, 
     (void)vsnprintf(text, sizeof text, format, ap);
     va_end(ap);
     if (cli->json) {
+        struct buffer shown; /* what was typed need not be UTF-8 */
+        buffer_init(&shown, 4 * sizeof text);
+        (void)show_append(&shown, slice_str(text), 0);
         struct json_writer w = print_json_begin(cli);
         json_put_cstr(&w, "type", "error");
         json_put_cstr(&w, "code", exit_name(code));
-        json_put_cstr(&w, "message", text);
+        json_put_string(&w, "message", buffer_slice(&shown));
         print_json_end(cli, &w);
+        buffer_deinit(&shown);
     }
     (void)fputs("sotto: ", stderr);
     print_text(stderr, slice_str(text));
@@ -176,13 +187,30 @@ static enum cli_exit unknown_command(struct cli *cli, const char *name)
 
 static enum cli_exit run_help(struct cli *cli, int argc, char **argv)
 {
-    if (argc == 0) {
+    if (!args_parse(&cli->args, common_options, argc, argv, &cli->why)) {
+        buffer_append_byte(&cli->why, 0);
+        return cli_fail(cli, CLI_EXIT_USAGE, "%s", (char *)cli->why.data);
+    }
+    if (cli->args.words_count == 0) {
         help_all();
         return CLI_EXIT_OK;
     }
-    const struct command *c = command_named(argv[0]);
-    if (!c) return unknown_command(cli, argv[0]);
+    const struct command *c = command_named(cli->args.words[0]);
+    if (!c) return unknown_command(cli, cli->args.words[0]);
     help_command(c);
+    return CLI_EXIT_OK;
+}
+
+static enum cli_exit run_version(struct cli *cli)
+{
+    if (cli->json) {
+        struct json_writer w = print_json_begin(cli);
+        json_put_cstr(&w, "type", "version");
+        json_put_cstr(&w, "version", CLI_VERSION);
+        print_json_end(cli, &w);
+    } else {
+        printf("sotto " CLI_VERSION "\n");
+    }
     return CLI_EXIT_OK;
 }
 
@@ -197,12 +225,11 @@ static enum cli_exit run_command(struct cli *cli, const struct command *c, int a
     SOTTO_ASSERT(count < ARGS_OPTIONS_MAX);
     options[count] = (struct args_option){0};
 
-    bool parsed = args_parse(&cli->args, options, argc, argv, &cli->why);
-    cli->json = args_get(&cli->args, "json") != NULL;
-    if (!parsed) {
+    if (!args_parse(&cli->args, options, argc, argv, &cli->why)) {
         buffer_append_byte(&cli->why, 0);
         return cli_fail(cli, CLI_EXIT_USAGE, "%s (\"sotto help %s\" explains)", (char *)cli->why.data, c->name);
     }
+    cli->json = args_get(&cli->args, "json") != NULL;
     if (args_get(&cli->args, "help")) {
         help_command(c);
         return CLI_EXIT_OK;
@@ -240,10 +267,40 @@ static const char *take_command(int argc, char **argv)
     return argc > 1 ? argv[1] : "help";
 }
 
+/* Whether --json is meant also for what cannot be parsed. */
+static bool wants_json(int argc, char **argv)
+{
+    for (int i = 1; i < argc && strcmp(argv[i], "--") != 0; i++)
+        if (strcmp(argv[i], "--json") == 0) return true;
+    return false;
+}
+
+/* A file or socket opened later must not take the place of a closed stdin, stdout
+ * or stderr. The stand-ins fail when they are used. */
+static void hold_standard_descriptors(void)
+{
+    for (int fd = 0; fd <= 2; fd++)
+        if (fcntl(fd, F_GETFD) < 0) (void)open("/dev/null", fd == 0 ? O_WRONLY : O_RDONLY);
+}
+
+/* True when all that was printed has arrived; else says so, unless it is the
+ * reader who went away. */
+static bool finish_output(void)
+{
+    bool broken = fflush(stdout) != 0;
+    if (!ferror(stdout) && !broken) return true;
+    struct pollfd reader = {.fd = STDOUT_FILENO, .events = POLLOUT};
+    if (poll(&reader, 1, 0) != 1 || !(reader.revents & POLLERR))
+        (void)fputs("sotto: the output could not be written in full\n", stderr);
+    return false;
+}
+
 int cli_main(int argc, char **argv)
 {
+    hold_standard_descriptors();
     (void)signal(SIGPIPE, SIG_IGN);
-    struct cli cli = {0};
+    (void)setlocale(LC_CTYPE, "");
+    struct cli cli = {.json = wants_json(argc, argv)};
     buffer_init(&cli.why, 4096);
     buffer_init(&cli.line, (size_t)8 * CLI_LINE_MAX);
     enum cli_exit code;
@@ -254,7 +311,7 @@ int cli_main(int argc, char **argv)
     else if (strcmp(name, "help") == 0 || strcmp(name, "--help") == 0 || strcmp(name, "-h") == 0)
         code = run_help(&cli, argc > 2 ? argc - 2 : 0, argv + 2);
     else if (strcmp(name, "version") == 0 || strcmp(name, "--version") == 0)
-        code = printf("sotto " CLI_VERSION "\n") > 0 ? CLI_EXIT_OK : CLI_EXIT_FAILED;
+        code = run_version(&cli);
     else if (name[0] == '-')
         code = cli_fail(&cli, CLI_EXIT_USAGE, "which command? \"sotto help\" lists them");
     else
@@ -264,6 +321,6 @@ int cli_main(int argc, char **argv)
     memset(&cli.account, 0, sizeof cli.account);
     buffer_deinit(&cli.why);
     buffer_deinit(&cli.line);
-    if (fflush(stdout) != 0 && code == CLI_EXIT_OK) code = CLI_EXIT_FAILED;
+    if (!finish_output() && code == CLI_EXIT_OK) code = CLI_EXIT_FAILED;
     return (int)code;
 }

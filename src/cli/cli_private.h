@@ -48,7 +48,7 @@ extern const struct command cli_commands[];
 
 /* cli.c: messages for people, on stderr. */
 void cli_note(const struct cli *cli, const char *format, ...) __attribute__((format(printf, 2, 3)));
-/* "sotto: …" with what to do; with --json an object {"error", "message"} on stdout too. */
+/* "sotto: …" with what to do; with --json also an object of type "error" on stdout. */
 enum cli_exit cli_fail(struct cli *cli, enum cli_exit code, const char *format, ...)
     __attribute__((format(printf, 3, 4)));
 
@@ -78,8 +78,12 @@ enum cli_exit password_read(struct cli *cli, bool twice, char out[SOTTO_PASSWORD
 /* print.c */
 struct json_writer print_json_begin(struct cli *cli);
 void print_json_end(struct cli *cli, struct json_writer *w);
-/* Text from others: control characters are shown, never obeyed. */
+void print_json_line(struct cli *cli); /* cli->line, which is one object */
+/* Text from others, never obeyed: within a line, as lines of its own, as a column
+ * on stdout. */
 void print_text(FILE *out, struct slice text);
+void print_lines(FILE *out, struct slice text);
+void print_cell(struct slice text, size_t width);
 void print_time(uint64_t ts_ms, char out[32]);
 /* One received or sent message, as text or as JSON. */
 struct printed_message {

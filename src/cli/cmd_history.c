@@ -198,7 +198,9 @@ static void print_conversation(struct cli *cli, struct rest_reply *reply, struct
         return;
     }
     if (ts) print_time(ts, when);
-    printf("%-19s  %-20s  %llu message%s", when, name, (unsigned long long)sequence, sequence == 1 ? "" : "s");
+    printf("%-19s  ", when);
+    print_cell(slice_str(name), 20);
+    printf("  %llu message%s", (unsigned long long)sequence, sequence == 1 ? "" : "s");
     if (unread) printf(", %llu unread", (unsigned long long)unread);
     printf("\n");
 }

@@ -18,7 +18,7 @@ struct listener_state {
     struct url url;
     struct client *client;
     struct socket *socket; /* NULL: none */
-    struct watch signals;
+    struct watch signals, output; /* output: stdout, for the end of its reader */
     bool show_receipts, mark_read, stop;
     uint64_t count, count_max; /* messages from others; 0: no end */
     enum cli_exit code;
@@ -63,6 +63,23 @@ static void on_signal(struct watch *w, struct loop *loop, uint32_t events)
     l->stop = true;
 }
 
+/* What can no longer be shown is left to the next listen. */
+static void output_gone(struct listener_state *l)
+{
+    l->stop = true;
+    client_accept_max(l->client, 0);
+}
+
+static void on_output(struct watch *w, struct loop *loop, uint32_t events)
+{
+    (void)events;
+    struct listener_state *l = (struct listener_state *)((char *)w - offsetof(struct listener_state, output));
+    loop_unwatch(loop, w);
+    w->fd = -1;
+    l->code = l->code ? l->code : CLI_EXIT_FAILED;
+    output_gone(l);
+}
+
 /* ---- Events to the terminal --------------------------------------------- */
 
 static void show_receipt(struct listener_state *l, const struct client_event *e)
@@ -83,8 +100,11 @@ static void show_receipt(struct listener_state *l, const struct client_event *e)
         print_json_end(cli, &w);
         return;
     }
-    printf("  %s has %s everything up to #%llu\n", name, e->kind == CLIENT_EVENT_READ ? "read" : "received",
+    printf("  ");
+    print_text(stdout, slice_str(name));
+    printf(" has %s everything up to #%llu\n", e->kind == CLIENT_EVENT_READ ? "read" : "received",
            (unsigned long long)e->sequence);
+    (void)fflush(stdout);
 }
 
 static void show_message(struct listener_state *l, const struct client_event *e)
@@ -186,6 +206,7 @@ static void work_off(struct listener_state *l)
         case CLIENT_OUT_EVENT: {
             struct client_event e = o->event;
             show_event(l, &e);
+            if (ferror(stdout)) output_gone(l);
             if (l->mark_read && e.kind == CLIENT_EVENT_MESSAGE && !id_eq(e.message.sender, l->cli->account.user) &&
                 client_mark_read(l->client, e.conversation, e.sequence, now_ms()) != SOTTO_OK)
                 cli_note(l->cli, "The read mark could not be kept.");
@@ -238,6 +259,14 @@ static bool watch_signals(struct listener_state *l)
     return l->signals.fd >= 0 && loop_watch(l->loop, &l->signals, 1 /* EPOLLIN */) == SOTTO_OK;
 }
 
+/* Files do not end by themselves and cannot be watched. */
+static void watch_output(struct listener_state *l)
+{
+    l->output.fd = STDOUT_FILENO;
+    l->output.ready = on_output;
+    if (loop_watch(l->loop, &l->output, 0) != SOTTO_OK) l->output.fd = -1;
+}
+
 static enum cli_exit set_up(struct cli *cli, struct listener_state *l)
 {
     enum cli_exit code = session_open(cli);
@@ -254,6 +283,7 @@ static enum cli_exit set_up(struct cli *cli, struct listener_state *l)
                                      .random = random_system()};
     if (loop_create(clock_system(), 64, &l->loop) != SOTTO_OK || !watch_signals(l))
         return cli_fail(cli, CLI_EXIT_FAILED, "the system gives no event loop");
+    watch_output(l);
     if (client_create(&options, &l->client) != SOTTO_OK)
         return cli_fail(cli, CLI_EXIT_STATE, "the state in %s cannot be read", cli->home);
     return CLI_EXIT_OK;
@@ -262,13 +292,15 @@ static enum cli_exit set_up(struct cli *cli, struct listener_state *l)
 enum cli_exit cmd_listen(struct cli *cli)
 {
     uint64_t seconds = 0;
-    struct listener_state l = {.cli = cli, .signals.fd = -1};
+    struct listener_state l = {.cli = cli, .signals.fd = -1, .output.fd = -1};
     buffer_clear(&cli->why);
     if (!args_u64(&cli->args, "for", 86400 * 366, &seconds, &cli->why) ||
         !args_u64(&cli->args, "count", UINT32_MAX, &l.count_max, &cli->why)) {
         buffer_append_byte(&cli->why, 0);
         return cli_fail(cli, CLI_EXIT_USAGE, "%s", (char *)cli->why.data);
     }
+    if (args_get(&cli->args, "count") && l.count_max == 0)
+        return cli_fail(cli, CLI_EXIT_USAGE, "--count takes a number from 1, not 0");
     l.mark_read = args_get(&cli->args, "read") != NULL;
     l.show_receipts = args_get(&cli->args, "receipts") != NULL;
     l.code = set_up(cli, &l);
@@ -277,6 +309,7 @@ enum cli_exit cmd_listen(struct cli *cli)
         l.code = cli_fail(cli, CLI_EXIT_TIMEOUT, "%llu of %llu messages came", (unsigned long long)l.count,
                           (unsigned long long)l.count_max);
     client_destroy(&l.client);
+    if (l.output.fd >= 0) loop_unwatch(l.loop, &l.output);
     if (l.signals.fd >= 0) {
         loop_unwatch(l.loop, &l.signals);
         close(l.signals.fd);

@@ -24,14 +24,7 @@ static void pass_on(struct cli *cli, const char *type, struct json object)
     buffer_append_str(&cli->line, type);
     buffer_append_str(&cli->line, raw.len > 2 ? "\"," : "\"");
     buffer_append(&cli->line, raw.data + 1, raw.len - 1);
-    buffer_append_byte(&cli->line, '\n');
-    (void)fwrite(cli->line.data, 1, cli->line.len, stdout);
-}
-
-static void cell(struct slice text, int width)
-{
-    print_text(stdout, text);
-    for (int i = (int)text.len; i < width; i++) (void)fputc(' ', stdout);
+    print_json_line(cli);
 }
 
 static enum cli_exit list_contacts(struct cli *cli)
@@ -44,7 +37,7 @@ static enum cli_exit list_contacts(struct cli *cli)
             pass_on(cli, "contact", c);
             continue;
         }
-        cell(reply_text(&reply, c, "username"), 20);
+        print_cell(reply_text(&reply, c, "username"), 20);
         printf("  ");
         struct slice alias = reply_text(&reply, c, "alias");
         print_text(stdout, alias.len ? alias : reply_text(&reply, c, "displayName"));
@@ -114,9 +107,9 @@ static enum cli_exit list_devices(struct cli *cli)
         char seen[32] = "never";
         if (reply_u64(d, "lastSeenAt")) print_time(reply_u64(d, "lastSeenAt"), seen);
         printf("%3llu  ", (unsigned long long)reply_u64(d, "deviceId"));
-        cell(reply_text(&reply, d, "name"), 24);
+        print_cell(reply_text(&reply, d, "name"), 24);
         printf("  ");
-        cell(reply_text(&reply, d, "platform"), 8);
+        print_cell(reply_text(&reply, d, "platform"), 8);
         printf("  last seen %s%s\n", seen, reply_bool(d, "current") ? "  (this one)" : "");
     }
     rest_reply_deinit(&reply);

@@ -1,4 +1,5 @@
 /* send: put into the outbox, deliver, wait for as much as was asked. */
+#include "base/text.h"
 #include "cli/cli_private.h"
 
 #include <errno.h>
@@ -138,8 +139,8 @@ static enum cli_exit queue(struct cli *cli, const char *id, struct slice payload
     const char *type = args_get(&cli->args, "type");
     struct client_queued q = {.client_msg_id = slice_str(id), .to = to, .type = slice_str(type ? type : "text"),
                               .payload = payload, .ttl_s = ttl_s, .urgent = args_get(&cli->args, "urgent") != NULL};
-    if (q.type.len == 0 || q.type.len > SOTTO_MESSAGE_TYPE_MAX)
-        return cli_fail(cli, CLI_EXIT_USAGE, "--type has 1 to %d bytes", SOTTO_MESSAGE_TYPE_MAX);
+    if (q.type.len == 0 || q.type.len > SOTTO_MESSAGE_TYPE_MAX || !utf8_valid(q.type))
+        return cli_fail(cli, CLI_EXIT_USAGE, "--type has 1 to %d bytes of UTF-8", SOTTO_MESSAGE_TYPE_MAX);
     struct waiting_search waiting = {.q = &q};
     if (store->load_queued(store->ctx, compare_waiting, &waiting) != SOTTO_OK)
         return cli_fail(cli, CLI_EXIT_STATE, "the outbox in %s cannot be read", cli->home);
@@ -180,8 +181,8 @@ enum cli_exit cmd_send(struct cli *cli)
     }
     code = read_text(cli, &text);
     cli->deadline_ms = clock_monotonic_ms(clock_system()) + timeout_ms; /* typing is not counted */
-    if (!code && (strlen(id) == 0 || strlen(id) > SOTTO_CLIENT_MSG_ID_MAX))
-        code = cli_fail(cli, CLI_EXIT_USAGE, "--id has 1 to %d bytes", SOTTO_CLIENT_MSG_ID_MAX);
+    if (!code && (strlen(id) == 0 || strlen(id) > SOTTO_CLIENT_MSG_ID_MAX || !utf8_valid(slice_str(id))))
+        code = cli_fail(cli, CLI_EXIT_USAGE, "--id has 1 to %d bytes of UTF-8", SOTTO_CLIENT_MSG_ID_MAX);
     if (!code) code = people_find(cli, a->words[0], &to);
     if (!code && id_eq(to, cli->account.user)) code = cli_fail(cli, CLI_EXIT_FAILED, "that is you");
     if (!code) code = queue(cli, id, buffer_slice(&text), to, ttl_s);

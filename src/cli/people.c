@@ -1,6 +1,7 @@
 /* User names and ids. What was looked up once is remembered in the local state,
  * so that a message can be kept for somebody while the server is away. A name that
  * can be asked for is asked for: it may have passed to another account. */
+#include "base/text.h"
 #include "cli/cli_private.h"
 
 static void remember(struct cli *cli, const char *id_text, const char *username)
@@ -30,7 +31,7 @@ enum cli_exit people_find(struct cli *cli, const char *username, struct id *user
     buffer_init(&b, sizeof path - 1);
     buffer_append_str(&b, "/api/v1/users?username=");
     url_escape(&b, slice_str(username));
-    if (b.overflow || strlen(username) > SOTTO_USERNAME_MAX) {
+    if (b.overflow || strlen(username) > SOTTO_USERNAME_MAX || !utf8_valid(slice_str(username))) {
         buffer_deinit(&b);
         return cli_fail(cli, CLI_EXIT_FAILED, "\"%.64s\" is not a user name", username);
     }

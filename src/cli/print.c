@@ -1,9 +1,12 @@
 /* What goes to stdout. Text from others is never trusted with the terminal:
- * control characters and broken UTF-8 are shown as \xNN. */
+ * see cli/show.h. */
 #include "base/text.h"
 #include "cli/cli_private.h"
+#include "cli/show.h"
 
+#include <langinfo.h>
 #include <time.h>
+#include <unistd.h>
 
 struct json_writer print_json_begin(struct cli *cli)
 {
@@ -13,36 +16,59 @@ struct json_writer print_json_begin(struct cli *cli)
     return w;
 }
 
-void print_json_end(struct cli *cli, struct json_writer *w)
+/* DEL and the C1 controls may stand in JSON, but a terminal obeys them. */
+void print_json_line(struct cli *cli)
 {
-    json_end_object(w);
-    buffer_append_byte(&cli->line, '\n');
-    (void)fwrite(cli->line.data, 1, cli->line.len, stdout);
+    const uint8_t *text = cli->line.data;
+    size_t len = cli->line.len, done = 0;
+    for (size_t i = 0; i < len; i++) {
+        bool c1 = text[i] == 0xc2 && i + 1 < len && text[i + 1] < 0xa0;
+        if (text[i] != 0x7f && !c1) continue;
+        (void)fwrite(text + done, 1, i - done, stdout);
+        (void)fprintf(stdout, "\\u00%02x", c1 ? text[++i] : text[i]);
+        done = i + 1;
+    }
+    (void)fwrite(text + done, 1, len - done, stdout);
+    (void)fputc('\n', stdout);
     (void)fflush(stdout);
 }
 
-/* Length of the character at `at`, 0 when it must be escaped. */
-static size_t printable(struct slice text, size_t at)
+void print_json_end(struct cli *cli, struct json_writer *w)
 {
-    uint8_t c = text.data[at];
-    if (c < 0x80) return (c >= 0x20 && c != 0x7f) || c == '\n' || c == '\t';
-    size_t len = c >= 0xf0 ? 4 : c >= 0xe0 ? 3 : 2;
-    if (at + len > text.len || !utf8_valid(slice_of(text.data + at, len))) return 0;
-    bool c1 = c == 0xc2 && text.data[at + 1] < 0xa0; /* C1 controls */
-    return c1 ? 0 : len;
+    json_end_object(w);
+    print_json_line(cli);
+}
+
+/* What the reader of `out` takes: a terminal may not know UTF-8, files and pipes
+ * get what there is. */
+static unsigned reader_flags(FILE *out)
+{
+    return isatty(fileno(out)) && strcmp(nl_langinfo(CODESET), "UTF-8") != 0 ? SHOW_ASCII : 0;
+}
+
+static size_t print_shown(FILE *out, struct slice text, unsigned flags)
+{
+    struct buffer b;
+    buffer_init(&b, CLI_LINE_MAX);
+    size_t columns = show_append(&b, text, flags | reader_flags(out));
+    (void)fwrite(b.data, 1, b.len, out);
+    buffer_deinit(&b);
+    return columns;
 }
 
 void print_text(FILE *out, struct slice text)
 {
-    for (size_t i = 0; i < text.len;) {
-        size_t len = printable(text, i);
-        if (len) {
-            (void)fwrite(text.data + i, 1, len, out);
-            i += len;
-        } else {
-            (void)fprintf(out, "\\x%02x", text.data[i++]);
-        }
-    }
+    (void)print_shown(out, text, 0);
+}
+
+void print_lines(FILE *out, struct slice text)
+{
+    (void)print_shown(out, text, SHOW_LINES);
+}
+
+void print_cell(struct slice text, size_t width)
+{
+    for (size_t columns = print_shown(stdout, text, 0); columns < width; columns++) (void)fputc(' ', stdout);
 }
 
 void print_time(uint64_t ts_ms, char out[32])
@@ -94,7 +120,7 @@ void print_message(struct cli *cli, const struct printed_message *m)
     else if (m->withheld.len)
         printf("[not for this device]");
     else
-        print_text(stdout, m->payload);
+        print_lines(stdout, m->payload);
     printf("\n");
     (void)fflush(stdout);
 }

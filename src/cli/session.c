@@ -1,4 +1,5 @@
 /* Calls to the server with the account's token, and their mistakes in words. */
+#include "base/text.h"
 #include "cli/cli_private.h"
 
 #include <limits.h>
@@ -82,6 +83,7 @@ enum cli_exit session_call(struct cli *cli, const char *method, const char *path
     *reply_out = (struct rest_reply){0};
     enum cli_exit code = session_open(cli);
     if (code) return code;
+    if (!utf8_valid(body)) return cli_fail(cli, CLI_EXIT_USAGE, "names and passwords have to be UTF-8");
     buffer_clear(&cli->why);
     if (rest_call(cli->rest, method, slice_str(path), body, reply_out, &cli->why) != SOTTO_OK) {
         buffer_append_byte(&cli->why, 0);

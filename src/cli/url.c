@@ -5,7 +5,8 @@
 
 static bool is_local(const char *host)
 {
-    return strcmp(host, "localhost") == 0 || strncmp(host, "127.", 4) == 0 || strcmp(host, "::1") == 0;
+    bool loopback = strncmp(host, "127.", 4) == 0 && host[strspn(host, "0123456789.")] == '\0';
+    return loopback || strcmp(host, "localhost") == 0 || strcmp(host, "::1") == 0;
 }
 
 /* host[:port] or [v6][:port]; returns where it ends. */

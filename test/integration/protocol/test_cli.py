@@ -1,10 +1,12 @@
 """The terminal client as a person and as a script uses it."""
+import fcntl
 import json
 import os
 import pty
 import signal
 import socket
 import subprocess
+import termios
 import threading
 
 import pytest
@@ -93,7 +95,7 @@ def test_a_conversation(people):
     assert got["text"] == "Hello, Ben" and got["sender"] == anna.name
     anna.json("send", ben.name, "-", stdin="from\nstdin\n")
     code, out, _ = ben.run("history", anna.name)
-    assert code == 0 and "Hello, Ben" in out and "from\nstdin" in out
+    assert code == 0 and "Hello, Ben" in out and "from\n    stdin" in out
     shown = ben.json("history", anna.name, "--since", "1")
     assert [m["text"] for m in shown] == ["from\nstdin"]
     entry, = ben.json("conversations")
@@ -305,6 +307,70 @@ def test_hostile_text_does_not_reach_the_terminal(people):
     anna.json("send", ben.name, "-", stdin=evil)
     code, out, _ = ben.run("history", anna.name)
     assert code == 0 and "\x1b" not in out and "\x07" not in out and "\u009b" not in out and "hi" in out
+    code, out, _ = ben.run("--json", "history", anna.name)
+    assert code == 0 and json.loads(out)["text"] == evil
+    assert not any(c in out for c in "\x1b\x07\u009b")
+
+
+def test_a_message_cannot_forge_another(people):
+    anna, ben = people
+    anna.json("send", ben.name, "-", stdin="hello\n2026-01-01 00:00:00  #9  carol: pay me")
+    code, out, _ = ben.run("history", anna.name)
+    assert code == 0 and "hello\n    2026-01-01" in out
+
+
+def test_a_terminal_without_utf8_gets_ascii(people):
+    anna, ben = people
+    anna.json("send", ben.name, "\u00db31m")  # its second byte starts a control sequence in Latin-1
+    for language, expected in (("C", b"\\xc3\\x9b31m"), ("C.UTF-8", "\u00db31m".encode())):
+        main, other = pty.openpty()
+        process = subprocess.Popen([SOTTO, "--home", ben.home, "history", anna.name], stdin=other, stdout=other,
+                                   stderr=other, env={**ben.environment(), "LC_ALL": language})
+        os.close(other)
+        assert process.wait(30) == 0
+        assert expected in os.read(main, 4096)
+        os.close(main)
+
+
+def test_output_that_cannot_be_written_is_a_failure(people):
+    anna, ben = people
+    anna.json("send", ben.name, "hello")
+
+    def run(*arguments, redirect):
+        return subprocess.run(["/bin/sh", "-c", f'exec "$@" {redirect}', "sh", SOTTO, "--home", ben.home, *arguments],
+                              capture_output=True, timeout=60 * sotto.SLOW, env=ben.environment())
+    for arguments in (["version"], ["help"], ["history", anna.name], ["--json", "status"], ["listen", "--for", "30"]):
+        done = run(*arguments, redirect=">/dev/full")
+        assert done.returncode == 1 and b"could not be written" in done.stderr, arguments
+    assert run("status", redirect=">&-").returncode == 1
+    assert run("status", redirect="2>&- <&-").returncode == 0
+    assert run("send", anna.name, "-", redirect="<&-").returncode == 1
+
+
+def test_listen_ends_with_its_reader(people):
+    anna, ben = people
+    listening = ben.listen()
+    anna.json("send", ben.name, "one")
+    assert json.loads(listening.stdout.readline())["text"] == "one"
+    listening.stdout.close()
+    assert listening.wait(20) == 1
+    assert listening.stderr.read() == ""
+    anna.json("send", ben.name, "two")
+    assert [m["text"] for m in ben.json("listen", "--count", "1", "--for", "20")] == ["two"]
+
+
+def test_json_answers_every_mistake(people):
+    anna, ben = people
+    for arguments, code, kind in [
+            (["sned"], 2, "usage"), (["send", "--bogus"], 2, "usage"), ([], 2, "usage"), (["help", "sned"], 2, "usage"),
+            (["send", ben.name, "x", "--server", "ftp://x"], 2, "usage"), (["send", b"b\xff", "x"], 1, "failed"),
+            ([b"s\xff"], 2, "usage"), (["contacts", "add", ben.name, "--alias", b"\xff"], 2, "usage"),
+            (["send", ben.name, "x", "--id", b"\xff"], 2, "usage"), (["listen", "--count", "0"], 2, "usage")]:
+        for line in ([*arguments, "--json"], ["--json", *arguments]):
+            error, = anna.json(*line, code=code)
+            assert error["type"] == "error" and error["code"] == kind, line
+    assert anna.json("version")[0]["type"] == "version"
+    assert anna.run("help", "send")[1].startswith("usage: sotto send")
 
 
 def test_state_is_private(people):
@@ -328,6 +394,28 @@ def test_the_password_is_not_echoed(server, tmp_path):
     out, _ = process.communicate(timeout=30)
     assert process.returncode == 0 and "Welcome" in out
     assert b"horse" not in shown
+    os.close(main)
+
+
+@pytest.mark.parametrize("key", [b"\x03", b"\x1c", b"\x1a"])
+def test_the_echo_comes_back_when_the_password_is_interrupted(server, tmp_path, key):
+    main, other = pty.openpty()
+    p = Person(tmp_path / "pty", server)
+    process = subprocess.Popen([SOTTO, "--home", p.home, "login", "anna", "--server", server.url], stdin=other,
+                               stdout=other, stderr=other, env=p.environment(), start_new_session=True,
+                               preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    shown = b""
+    while b"Password: " not in shown:
+        shown += os.read(main, 1024)
+    assert not termios.tcgetattr(other)[3] & termios.ECHO
+    os.write(main, b"corr" + key)
+    if key == b"\x1a":  # nobody could wake the leader of a session: it asks again
+        while shown.count(b"Password: ") < 2:
+            shown += os.read(main, 1024)
+        os.write(main, b"\x03")
+    assert process.wait(20) == (-signal.SIGQUIT if key == b"\x1c" else -signal.SIGINT)
+    assert termios.tcgetattr(other)[3] & termios.ECHO
+    os.close(other)
     os.close(main)
 
 

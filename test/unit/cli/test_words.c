@@ -75,7 +75,7 @@ static void url__parse__what_people_type(void **state)
         {"http://localhost:8080", "localhost", false, 8080}, {"https://chat.example.org", "chat.example.org", true, 443},
         {"https://chat.example.org/", "chat.example.org", true, 443}, {"localhost:8080", "localhost", false, 8080},
         {"chat.example.org", "chat.example.org", true, 443}, {"http://[::1]:9", "::1", false, 9},
-        {"127.0.0.1", "127.0.0.1", false, 80}};
+        {"127.0.0.1", "127.0.0.1", false, 80}, {"127.0.0.1.example.org", "127.0.0.1.example.org", true, 443}};
     static const char *const bad[] = {"", "http://", "ftp://x", "http://x:0", "http://x:99999", "http://x:y",
                                       "http://a b", "http://x/path", "http://user@x", "http://[::1", "http://x:80x"};
     struct buffer why;
