@@ -44,6 +44,9 @@ struct conversation {
     uint64_t head;             /* highest sequence heard of */
     uint64_t told[MARK_KINDS]; /* marks in the frame that is under way, 0: none */
     bool pull_wanted, pulling;
+    bool unsure;               /* the server may be one that was restored */
+    uint64_t check_at;         /* 0: none; else what the chain was there before that */
+    uint8_t check_chain[HASH_LEN];
 };
 
 struct client {
@@ -122,6 +125,12 @@ SOTTO_CHECKED enum sotto_err conversation_history(struct client *c, struct conve
                                                   struct json answer);
 /* retry_ms: from the server, 0 when it named none. */
 void conversation_history_failed(struct client *c, struct conversation *v, struct slice code, uint64_t retry_ms);
+/* The server does not know our cursor: what it tells of each conversation decides,
+ * and those that it does not tell of are new to it. */
+void conversations_doubt(struct client *c);
+SOTTO_CHECKED enum sotto_err conversation_restart(struct client *c, struct conversation *v, uint64_t delivered,
+                                                  uint64_t read, uint64_t head);
+SOTTO_CHECKED enum sotto_err conversations_settle(struct client *c);
 SOTTO_CHECKED enum sotto_err conversations_pump(struct client *c); /* pulls that wait */
 SOTTO_CHECKED enum sotto_err marks_send(struct client *c);         /* when they are due */
 SOTTO_CHECKED enum sotto_err marks_answered(struct client *c, enum mark_kind kind);

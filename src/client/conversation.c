@@ -11,6 +11,13 @@
  * and the chain begins anew there. A message whose chain value does not follow
  * from the one before is shown and reported: history was changed.
  *
+ * A server that was restored from a backup has lost what it had after that and
+ * numbers anew from there; taken for repeats, its new messages would be dropped.
+ * Its answer to our cursor is a reset without a known cursor. Then each conversation
+ * goes back to what the server says was delivered to us: what is fetched again may
+ * repeat a message or two, but none is missed, and that history was changed is
+ * reported when the head or the chain tells it.
+ *
  * Delivered and read marks are collected for CLIENT_DELIVERED_DELAY_MS and leave
  * as one frame; what the server has confirmed is stored, so that a mark is told
  * again after a crash or a lost connection until it is.
@@ -179,7 +186,12 @@ enum sotto_err conversation_accept(struct client *c, const struct incoming_messa
         v->mark.chain_known = false;
         if ((err = report(c, CLIENT_EVENT_HOLE, msg->conversation, msg->sequence))) return err;
     }
-    if (!chain_holds(v, m) && (err = report(c, CLIENT_EVENT_BROKEN_CHAIN, msg->conversation, msg->sequence)))
+    bool changed = !chain_holds(v, m);
+    if (msg->sequence == v->check_at) {
+        changed = changed || memcmp(v->check_chain, m->chain.data, HASH_LEN) != 0;
+        v->check_at = 0;
+    }
+    if (changed && (err = report(c, CLIENT_EVENT_BROKEN_CHAIN, msg->conversation, msg->sequence)))
         return err;
     v->mark.sequence = msg->sequence;
     memcpy(v->mark.chain, m->chain.data, HASH_LEN);
@@ -191,6 +203,45 @@ enum sotto_err conversation_accept(struct client *c, const struct incoming_messa
         if (c->accept_left != UINT64_MAX) c->accept_left--;
     }
     return message_event(c, msg);
+}
+
+/* ---- A server that went back ------------------------------------------- */
+
+void conversations_doubt(struct client *c)
+{
+    for (size_t i = 0; i < c->conversations_count; i++) c->conversations[i]->unsure = true;
+}
+
+enum sotto_err conversation_restart(struct client *c, struct conversation *v, uint64_t delivered, uint64_t read,
+                                    uint64_t head)
+{
+    struct client_mark *m = &v->mark;
+    v->unsure = false;
+    if (delivered >= m->sequence) return SOTTO_OK;
+    enum sotto_err err = SOTTO_OK;
+    if (head < m->sequence) {
+        err = report(c, CLIENT_EVENT_BROKEN_CHAIN, m->conversation, head + 1);
+    } else if (m->chain_known) {
+        v->check_at = m->sequence;
+        memcpy(v->check_chain, m->chain, HASH_LEN);
+    }
+    if (err) return err;
+    m->sequence = m->confirmed[MARK_DELIVERED] = v->head = delivered;
+    m->read = m->confirmed[MARK_READ] = read < delivered ? read : delivered;
+    m->chain_known = delivered == 0;
+    memset(m->chain, 0, HASH_LEN);
+    return mark_save(c, v);
+}
+
+enum sotto_err conversations_settle(struct client *c)
+{
+    for (size_t i = 0; i < c->conversations_count; i++) {
+        struct conversation *v = c->conversations[i];
+        if (!v->unsure) continue;
+        enum sotto_err err = conversation_restart(c, v, 0, 0, 0);
+        if (err) return err;
+    }
+    return SOTTO_OK;
 }
 
 /* ---- Pulling what is missing ------------------------------------------- */

@@ -141,6 +141,20 @@ static enum sotto_err on_message_sent(struct client *c, struct arena *arena, str
 
 /* ---- Conversations ----------------------------------------------------- */
 
+/* What a server that may have gone back says of a conversation that we know. */
+static enum sotto_err on_doubted(struct client *c, struct arena *arena, struct conversation *v, struct json e)
+{
+    uint64_t delivered = 0, read = 0;
+    struct json members = json_get(e, "members");
+    for (struct json m = json_first(members); json_type(m) != JSON_ABSENT; m = json_next(members, m)) {
+        struct id user;
+        if (!member_id(arena, m, "userId", &user) || !id_eq(user, c->user)) continue;
+        delivered = member_u64(m, "delivered");
+        read = member_u64(m, "read");
+    }
+    return conversation_restart(c, v, delivered, read, member_u64(e, "lastSequence"));
+}
+
 /* One entry of a snapshot, or conversation.updated: what is new to us is
  * fetched, for a device without history from its user's delivered mark on. */
 static enum sotto_err on_conversation(struct client *c, struct arena *arena, struct json e)
@@ -151,6 +165,7 @@ static enum sotto_err on_conversation(struct client *c, struct arena *arena, str
     struct conversation *v;
     enum sotto_err err = conversation_get(c, id, &v);
     if (err) return err;
+    if (v->unsure && (err = on_doubted(c, arena, v, e))) return err;
     if (fresh) {
         struct json members = json_get(e, "members");
         for (struct json m = json_first(members); json_type(m) != JSON_ABSENT; m = json_next(members, m)) {
@@ -297,7 +312,8 @@ static enum sotto_err on_hello(struct client *c, struct arena *arena, struct jso
 static enum sotto_err on_done(struct client *c, struct arena *arena, struct json e)
 {
     if (c->phase != CLIENT_SYNCING) return SOTTO_OK;
-    enum sotto_err err = cursor_keep(c, member_text(arena, e, "cursor"));
+    enum sotto_err err = conversations_settle(c);
+    if (!err) err = cursor_keep(c, member_text(arena, e, "cursor"));
     if (err) return err;
     client_enter(c, CLIENT_LIVE, UINT64_MAX);
     c->failures = 0;
@@ -351,7 +367,10 @@ static enum sotto_err on_frame(struct client *c, struct arena *arena, struct jso
     if (slice_is(type, "hello")) return on_hello(c, arena, e);
     if (slice_is(type, "sync.snapshot")) return on_snapshot(c, arena, e);
     if (slice_is(type, "sync.done")) return on_done(c, arena, e);
-    if (slice_is(type, "sync.reset")) return SOTTO_OK; /* a snapshot follows; what we know stays */
+    if (slice_is(type, "sync.reset")) { /* a snapshot follows */
+        if (slice_is(member_text(arena, e, "reason"), "unknown")) conversations_doubt(c);
+        return SOTTO_OK;
+    }
     enum sotto_err err = slice_is(type, "sync.batch") ? on_batch(c, arena, e) : on_event(c, arena, e);
     if (err) return err;
     return cursor_keep(c, member_text(arena, e, "cursor"));

@@ -537,6 +537,104 @@ static void engine__snapshot__fetches_what_was_never_delivered(void **state)
     assert_int_equal(client_phase(f->client), CLIENT_LIVE);
 }
 
+/* Up to a snapshot's one conversation after a reset without a known cursor. */
+static void come_back(struct fixture *f, const struct script *s, unsigned head, unsigned delivered)
+{
+    char conversation[ID_TEXT_LEN + 1], user[ID_TEXT_LEN + 1], text[768];
+    id_format(s->conversation, conversation);
+    id_format(f->user, user);
+    client_closed(f->client, 1006, f->now_ms);
+    drain(f);
+    pass_time(f, 60000);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    hello(f);
+    forget(f);
+    feed(f, "{\"type\":\"sync.reset\",\"reason\":\"unknown\"}");
+    if (!head) return;
+    (void)snprintf(text, sizeof text,
+                   "{\"type\":\"sync.snapshot\",\"conversations\":[{\"conversationId\":\"%s\",\"kind\":\"direct\","
+                   "\"lastSequence\":%u,\"members\":[{\"userId\":\"%s\",\"delivered\":%u,\"read\":0}]}]}",
+                   conversation, head, user, delivered);
+    feed(f, text);
+}
+
+/* It had five messages, its backup two; since then it has numbered a new third. */
+static void engine__restored_server__nothing_new_is_missed(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, backup = {0};
+    const char *const texts[] = {"new three"};
+    go_live(f);
+    script_init(&s, f, 1);
+    for (int i = 0; i < 5; i++) {
+        if (i == 2) backup = s;
+        arrive(f, &s, "old", NULL);
+    }
+    come_back(f, &backup, 3, 2);
+    assert_true(saw(&f->events, "broken-chain "));
+    assert_true(saw(&f->frames, "\"since\":2"));
+    answer_pull(f, &backup, texts, 1);
+    feed(f, "{\"type\":\"sync.done\",\"cursor\":\"r1\"}");
+    assert_int_equal(f->messages, 6);
+    assert_string_equal(f->last_text, "new three");
+    arrive(f, &backup, "new four", "r2");
+    assert_int_equal(f->messages, 7);
+    assert_string_equal(f->store.committed.cursor, "r2");
+}
+
+/* By now it is further than we were: only the chain tells. */
+static void engine__restored_server__is_found_out_by_the_chain(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, backup;
+    const char *const texts[] = {"new two", "new three"};
+    go_live(f);
+    script_init(&s, f, 1);
+    arrive(f, &s, "one", NULL);
+    backup = s;
+    arrive(f, &s, "two", NULL);
+    come_back(f, &backup, 3, 1);
+    assert_false(saw(&f->events, "broken-chain "));
+    answer_pull(f, &backup, texts, 2);
+    assert_true(saw(&f->events, "broken-chain message message "));
+    assert_int_equal(f->messages, 4);
+}
+
+static void engine__restored_server__same_history_is_not_reported(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, first;
+    const char *const texts[] = {"two", "three"};
+    go_live(f);
+    script_init(&s, f, 1);
+    arrive(f, &s, "one", NULL);
+    first = s;
+    arrive(f, &s, "two", NULL);
+    come_back(f, &s, 3, 1);
+    answer_pull(f, &first, texts, 2);
+    assert_false(saw(&f->events, "broken"));
+    assert_string_equal(f->last_text, "three");
+}
+
+static void engine__restored_server__forgotten_conversation_begins_anew(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, fresh;
+    go_live(f);
+    script_init(&s, f, 1);
+    script_init(&fresh, f, 1);
+    arrive(f, &s, "one", NULL);
+    arrive(f, &s, "two", NULL);
+    come_back(f, &s, 0, 0);
+    feed(f, "{\"type\":\"sync.done\",\"cursor\":\"r1\"}");
+    assert_true(saw(&f->events, "broken-chain "));
+    forget(f);
+    arrive(f, &fresh, "first again", "r2");
+    assert_string_equal(f->last_text, "first again");
+    assert_false(saw(&f->events, "broken"));
+}
+
 static void engine__input__garbage_is_survived(void **state)
 {
     struct fixture *f = *state;
@@ -587,6 +685,10 @@ int main(void)
         T(engine__silence__asks_then_gives_up),
         T(engine__cursor__unreadable_starts_over),
         T(engine__snapshot__fetches_what_was_never_delivered),
+        T(engine__restored_server__nothing_new_is_missed),
+        T(engine__restored_server__is_found_out_by_the_chain),
+        T(engine__restored_server__same_history_is_not_reported),
+        T(engine__restored_server__forgotten_conversation_begins_anew),
         T(engine__input__garbage_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
