@@ -66,6 +66,8 @@ enum cli_exit session_open(struct cli *cli);
 enum cli_exit session_call(struct cli *cli, const char *method, const char *path, struct slice body,
                            struct rest_reply *reply_out);
 enum cli_exit session_problem(struct cli *cli, const struct rest_reply *reply);
+/* Says that the token is not valid any more and what to do. */
+enum cli_exit session_signed_out(struct cli *cli);
 
 /* people.c */
 enum cli_exit people_find(struct cli *cli, const char *username, struct id *user_out);
@@ -94,6 +96,8 @@ struct printed_message {
     bool urgent;
 };
 void print_message(struct cli *cli, const struct printed_message *m);
+/* --json only: a message of the outbox that the server will not take. */
+void print_failed(struct cli *cli, struct slice client_msg_id, struct slice code, struct slice text);
 
 /* outbox.c (of the CLI): sends what waits, over REST. */
 struct outbox_result {

@@ -131,8 +131,7 @@ static void show_phase(struct listener_state *l, const struct client_event *e)
         l->code = cli_fail(cli, CLI_EXIT_FAILED, "another \"sotto listen\" of this device has taken over");
         break;
     case CLIENT_END_SIGN_IN:
-        l->code = cli_fail(cli, CLI_EXIT_SIGNED_OUT, "this device was signed out. \"sotto logout --force\", then "
-                           "\"sotto login %s\".", cli->account.username);
+        l->code = session_signed_out(cli);
         break;
     case CLIENT_END_GONE:
         l->code = cli_fail(cli, CLI_EXIT_SIGNED_OUT, "this account does not exist any more");
@@ -158,6 +157,7 @@ static void show_event(struct listener_state *l, const struct client_event *e)
         if (!cli->json) cli_note(cli, "Listening; Ctrl-C stops.");
         break;
     case CLIENT_EVENT_FAILED:
+        print_failed(cli, e->client_msg_id, e->code, e->text);
         cli_note(cli, "A message was refused: %.*s", (int)e->text.len, (const char *)e->text.data);
         break;
     case CLIENT_EVENT_BROKEN_CHAIN:
@@ -269,6 +269,7 @@ static void watch_output(struct listener_state *l)
 
 static enum cli_exit set_up(struct cli *cli, struct listener_state *l)
 {
+    cli->deadline_ms = 1; /* long past: looking up a name must not keep the events waiting */
     enum cli_exit code = session_open(cli);
     if (code) return code;
     buffer_clear(&cli->why);

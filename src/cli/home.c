@@ -64,6 +64,16 @@ bool home_put_account(struct cli *cli, const struct account *a)
            home_put(cli, "device", device) && home_put(cli, "token", a->token);
 }
 
+/* Damage must not pass for nobody being signed in. */
+static bool is_readable(struct cli *cli)
+{
+    struct buffer value;
+    buffer_init(&value, CLI_TEXT_MAX);
+    enum sotto_err err = local_setting_get(cli->store, "token", &value);
+    buffer_deinit(&value);
+    return err == SOTTO_OK || err == SOTTO_ERR_NOT_FOUND;
+}
+
 static void load_account(struct cli *cli)
 {
     struct account *a = &cli->account;
@@ -85,12 +95,20 @@ enum cli_exit home_open(struct cli *cli)
         return cli_fail(cli, CLI_EXIT_STATE, "there is no home directory; name one with --home DIR");
     if (!make_directory(cli->home))
         return cli_fail(cli, CLI_EXIT_STATE, "%s cannot be made: %s", cli->home, strerror(errno));
+    struct stat info;
+    if (stat(cli->home, &info) == 0 && S_ISDIR(info.st_mode) && (info.st_mode & S_IWOTH))
+        return cli_fail(cli, CLI_EXIT_STATE, "everybody on this machine can change %s. \"chmod 700\" it, or use another "
+                        "--home.", cli->home);
     (void)snprintf(file, sizeof file, "%s/state.db", cli->home);
-    if (local_store_open(file, &cli->why, &cli->store) != SOTTO_OK) {
+    enum sotto_err err = local_store_open(file, &cli->why, &cli->store);
+    if (err) {
         buffer_append_byte(&cli->why, 0);
-        return cli_fail(cli, CLI_EXIT_STATE, "%s. Move it away, or use another --home.",
-                        cli->why.len > 1 ? (char *)cli->why.data : "the local state cannot be opened");
+        return cli_fail(cli, CLI_EXIT_STATE, "%s. %s", cli->why.len > 1 ? (char *)cli->why.data : "out of memory",
+                        err == SOTTO_ERR_CORRUPT ? "Move it away, or use another --home."
+                                                 : "Is the disk full, or somebody else's?");
     }
+    if (!is_readable(cli))
+        return cli_fail(cli, CLI_EXIT_STATE, "%s is damaged. Move it away, or use another --home.", file);
     load_account(cli);
     return CLI_EXIT_OK;
 }

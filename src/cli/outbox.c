@@ -133,6 +133,7 @@ static enum cli_exit deliver_one(struct cli *cli, const struct client_queued *q,
             code = session_problem(cli, &reply);
             if (code == CLI_EXIT_SIGNED_OUT) post = POST_LATER; /* its token is the reason, not the message */
             else result->failed++;
+            if (code != CLI_EXIT_SIGNED_OUT && !wanted) print_failed(cli, q->client_msg_id, reply.code, reply.message);
         } else if (post == POST_LATER && !again) {
             code = give_up(cli, &reply);
         }

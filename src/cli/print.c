@@ -124,3 +124,14 @@ void print_message(struct cli *cli, const struct printed_message *m)
     printf("\n");
     (void)fflush(stdout);
 }
+
+void print_failed(struct cli *cli, struct slice client_msg_id, struct slice code, struct slice text)
+{
+    if (!cli->json) return;
+    struct json_writer w = print_json_begin(cli);
+    json_put_cstr(&w, "type", "message.failed");
+    json_put_string(&w, "clientMsgId", client_msg_id);
+    json_put_string(&w, "code", code);
+    json_put_string(&w, "message", text);
+    print_json_end(cli, &w);
+}

@@ -56,12 +56,20 @@ static const char *advice(struct slice code)
     return "";
 }
 
+enum cli_exit session_signed_out(struct cli *cli)
+{
+    size_t waiting = local_outbox_count(cli->store);
+    char lost[96] = "";
+    if (waiting)
+        (void)snprintf(lost, sizeof lost, " (%zu message%s waiting to be sent will be thrown away)", waiting,
+                       waiting == 1 ? "" : "s");
+    return cli_fail(cli, CLI_EXIT_SIGNED_OUT, "this device was signed out. \"sotto logout --force\"%s, then "
+                    "\"sotto login %s\".", lost, cli->account.username[0] ? cli->account.username : "USER");
+}
+
 enum cli_exit session_problem(struct cli *cli, const struct rest_reply *reply)
 {
-    if (slice_is(reply->code, "bad_token") || slice_is(reply->code, "unauthenticated"))
-        return cli_fail(cli, CLI_EXIT_SIGNED_OUT,
-                        "this device was signed out. \"sotto logout --force\", then \"sotto login %s\".",
-                        cli->account.username[0] ? cli->account.username : "USER");
+    if (slice_is(reply->code, "bad_token") || slice_is(reply->code, "unauthenticated")) return session_signed_out(cli);
     if (reply->status >= 300 && reply->status < 400)
         return cli_fail(cli, CLI_EXIT_FAILED, "%s leads elsewhere (HTTP status %u). Give the address that it leads to "
                         "with --server URL.", cli->account.server, reply->status);

@@ -10,6 +10,7 @@
  */
 #include "client/local_store.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <sqlite3.h>
 #include <stdio.h>
@@ -294,7 +295,7 @@ enum sotto_err local_store_open(const char *file, struct buffer *why_out, struct
 {
     int fd = open(file, O_RDWR | O_CREAT | O_CLOEXEC, 0600);
     if (fd < 0 || fchmod(fd, 0600) < 0) {
-        buffer_printf(why_out, "%s cannot be opened", file);
+        buffer_printf(why_out, "%s cannot be opened: %s", file, strerror(errno));
         if (fd >= 0) close(fd);
         return SOTTO_ERR_IO;
     }

@@ -234,7 +234,7 @@ def test_signed_out_keeps_what_waits(people):
     device, = anna.json("devices")
     anna.json("devices", "revoke", str(device["deviceId"]))
     error, flushed = anna.json("send", "--flush", code=3)
-    assert error["code"] == "signed_out"
+    assert error["code"] == "signed_out" and "1 message waiting to be sent" in error["message"]
     assert (flushed["sent"], flushed["failed"], flushed["waiting"]) == (0, 0, 1)
 
 
@@ -378,6 +378,42 @@ def test_state_is_private(people):
     assert os.stat(home).st_mode & 0o777 == 0o700
     for entry in os.scandir(home):
         assert entry.stat().st_mode & 0o077 == 0, entry.name
+
+
+def test_damaged_state_does_not_pass_for_signed_out(people, tmp_path):
+    anna, ben = people
+    state = tmp_path / "anna" / "state.db"
+    whole = state.read_bytes()
+    for broken in (b"garbage", whole[:9000], whole[:4096] + bytes(len(whole) - 4096)):
+        state.write_bytes(broken)
+        for arguments in (["status"], ["send", ben.name, "x"], ["listen", "--for", "0"], ["login", anna.name]):
+            error = anna.json(*arguments, code=5)[0]
+            assert error["code"] == "state" and "Move it away" in error["message"]
+    state.unlink()
+    state.mkdir()
+    assert "Is a directory" in anna.json("status", code=5)[0]["message"]
+
+
+def test_a_home_that_others_can_change_is_refused(people):
+    anna, ben = people
+    os.chmod(anna.home, 0o777)
+    assert "chmod 700" in anna.json("status", code=5)[0]["message"]
+    os.chmod(anna.home, 0o755)
+    anna.json("status")
+
+
+def test_what_is_refused_later_is_named(people):
+    anna, ben = people
+    anna.json("send", ben.name, "one", "--id", "k")
+    anna.json("send", ben.name, "two", "--id", "k", "--timeout", "0", "--server", "http://127.0.0.1:1", code=4)
+    error, failed, sent = anna.json("send", ben.name, "three", code=1)
+    assert failed["type"] == "message.failed" and failed["clientMsgId"] == "k"
+    assert failed["code"] == "client_msg_id_conflict" and error["type"] == "error" and sent["type"] == "message.sent"
+    anna.json("send", ben.name, "two", "--id", "k", "--timeout", "0", "--server", "http://127.0.0.1:1", code=4)
+    listening = anna.listen()
+    assert any(json.loads(line)["type"] == "message.failed" for line in listening.stdout)
+    listening.send_signal(signal.SIGINT)
+    assert listening.wait(20) == 0
 
 
 def test_the_password_is_not_echoed(server, tmp_path):
