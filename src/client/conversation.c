@@ -142,6 +142,8 @@ static enum sotto_err message_event(struct client *c, const struct client_messag
 {
     bool own = id_eq(m->sender, c->user) && m->sender_device == c->device;
     struct queued *waiting = own && m->client_msg_id.len ? outbox_find(c, m->client_msg_id) : NULL;
+    /* Another message under the same key: the server will refuse the one that waits. */
+    if (waiting && m->payload.len && !slice_eq(m->payload, waiting->item.payload)) waiting = NULL;
     struct output_node *n =
         event_new(c, waiting ? CLIENT_EVENT_SENT : CLIENT_EVENT_MESSAGE,
                   m->type.len + m->payload.len + m->withheld.len + m->client_msg_id.len);

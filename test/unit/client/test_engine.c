@@ -436,6 +436,29 @@ static void close_with(struct fixture *f, unsigned code)
     drain(f);
 }
 
+static void engine__outbox__another_message_under_the_key_is_not_taken_for_it(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    struct buffer b;
+    go_live(f);
+    script_init(&s, f, 1);
+    struct client_send send = {.to = s.peer, .client_msg_id = SLICE_LIT("k"), .type = SLICE_LIT("text"),
+                               .payload = SLICE_LIT("two")};
+    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_OK);
+    drain(f);
+    buffer_init(&b, 1 << 16);
+    script_message(&s, f, "one", 3, "k", "c1", &b);
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    buffer_deinit(&b);
+    drain(f);
+    assert_int_equal(client_outbox_count(f->client), 1);
+    assert_string_equal(f->last_text, "one");
+    feed(f, "{\"type\":\"error\",\"re\":\"k\",\"code\":\"client_msg_id_conflict\",\"message\":\"x\"}");
+    assert_true(saw(&f->events, "failed "));
+    assert_int_equal(client_outbox_count(f->client), 0);
+}
+
 static void engine__close_codes__tell_what_to_do(void **state)
 {
     struct fixture *f = *state;
@@ -680,6 +703,7 @@ int main(void)
         T(engine__outbox__refusals),
         T(engine__outbox__bounds),
         T(engine__send__makes_an_id_in_order_of_time_if_it_knows_the_time),
+        T(engine__outbox__another_message_under_the_key_is_not_taken_for_it),
         T(engine__close_codes__tell_what_to_do),
         T(engine__close_codes__resume_token_over_is_not_signed_out),
         T(engine__silence__asks_then_gives_up),
