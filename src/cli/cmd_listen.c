@@ -20,6 +20,7 @@ struct listener_state {
     struct socket *socket; /* NULL: none */
     struct watch signals, output; /* output: stdout, for the end of its reader */
     bool show_receipts, mark_read, stop;
+    bool greeted;          /* a Sotto server has answered once */
     uint64_t count, count_max; /* messages from others; 0: no end */
     enum cli_exit code;
 };
@@ -122,7 +123,11 @@ static void show_message(struct listener_state *l, const struct client_event *e)
 static void show_phase(struct listener_state *l, const struct client_event *e)
 {
     struct cli *cli = l->cli;
-    if (e->phase == CLIENT_WAITING && e->close_code != 1000)
+    l->greeted = l->greeted || e->phase == CLIENT_SYNCING;
+    if (e->phase == CLIENT_WAITING && e->close_code == 1006 && !l->greeted)
+        cli_note(cli, "No connection to %s; is it running there%s? The next try is in %.1f s.", cli->account.server,
+                 l->tls ? ", and is its certificate valid" : "", (double)e->wait_ms / 1000);
+    else if (e->phase == CLIENT_WAITING && e->close_code != 1000)
         cli_note(cli, "Connection lost (%u); the next try is in %.1f s.", e->close_code, (double)e->wait_ms / 1000);
     if (e->phase != CLIENT_ENDED) return;
     l->stop = true;

@@ -475,3 +475,6 @@ def test_tls_is_verified(tmp_path):
         code, _, err = wrong.run("register", "ben", "--server", f"https://127.0.0.1:{server.port}", "--ca", cert,
                                  stdin="correct horse\n")
         assert code == 4  # the certificate is for another name
+        moved = f"https://127.0.0.1:{server.port}"
+        _, _, err = p.run("listen", "--for", "1", "--server", moved)
+        assert f"No connection to {moved}" in err and "certificate" in err
