@@ -3,6 +3,8 @@
  */
 #include "api/api.h"
 
+#include "engine/inbox.h"
+
 #include <sodium.h>
 
 #define FIELD(kind_, name_, required_, type, member, min_, max_)                                          \
@@ -13,11 +15,23 @@
      .max = (max_), .present_offset = offsetof(type, present_)}
 #define COUNT(table) (sizeof(table) / sizeof((table)[0]))
 
-static void write_credentials(struct call *c, struct credentials *cred)
+/* `position`: before the device was there. What arrives from then on is for it, too,
+ * even before it says its first hello. */
+static void write_credentials(struct call *c, struct credentials *cred, uint64_t position)
 {
+    uint8_t memory[CURSOR_TEXT_MAX];
+    struct buffer text;
+    struct engine *e = c->services->engine;
     json_put_id(&c->answer, "userId", cred->user);
     json_put_u64(&c->answer, "deviceId", cred->device);
     json_put_cstr(&c->answer, "token", cred->token);
+    uint64_t now_ms = clock_wall_ms(c->services->clock);
+    if (inbox_start(engine_store(e), cred->user, now_ms, &position) == SOTTO_OK) {
+        struct cursor cursor = {.epoch = engine_epoch(e), .position = position};
+        buffer_init_fixed(&text, memory, sizeof(memory));
+        cursor_write(&cursor, &text);
+        json_put_string(&c->answer, "cursor", buffer_slice(&text));
+    }
     sodium_memzero(cred, sizeof(*cred));
 }
 
@@ -35,9 +49,10 @@ enum problem api_account_register(struct call *c)
     };
     struct registration r = {0};
     struct credentials cred;
+    uint64_t position = engine_position(c->services->engine);
     enum problem p = call_decode(c, fields, COUNT(fields), &r);
     if (p == PROBLEM_NONE) p = directory_register(c->services->directory, &r, &c->why, &cred);
-    if (p == PROBLEM_NONE) write_credentials(c, &cred);
+    if (p == PROBLEM_NONE) write_credentials(c, &cred, position);
     return p;
 }
 
@@ -54,12 +69,13 @@ enum problem api_account_login(struct call *c)
         FIELD(JF_STRING, "platform", true, struct login, device.platform, 1, SOTTO_PLATFORM_MAX),
     };
     struct credentials cred;
+    uint64_t position = engine_position(c->services->engine);
     enum problem p = call_decode(c, fields, COUNT(fields), &in);
     if (p == PROBLEM_NONE) {
         p = directory_login(c->services->directory, in.username, in.password, &in.device, c->address, &c->why,
                             &c->retry_after_ms, &cred);
     }
-    if (p == PROBLEM_NONE) write_credentials(c, &cred);
+    if (p == PROBLEM_NONE) write_credentials(c, &cred, position);
     return p;
 }
 

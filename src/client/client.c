@@ -198,13 +198,28 @@ static void connection_forget(struct client *c)
     c->pinged = false;
 }
 
+/* The hello of a connection that broke may reach the server after that of the next,
+ * and then it is the new one that is said to be replaced. Tried again, once: another
+ * program with the same device would win the next time. */
+static bool replaced_by_itself(struct client *c)
+{
+    bool so = c->broke_ms != 0 && c->now_ms < c->broke_ms + CLIENT_ECHO_MS;
+    c->broke_ms = 0;
+    return so;
+}
+
 void client_lost(struct client *c, unsigned code)
 {
     bool resumed = c->resumed;
     c->resumed = false;
     connection_forget(c);
     switch (code) {
-    case 4002: client_finish(c, CLIENT_END_REPLACED, code); return;
+    case 4002:
+        if (!replaced_by_itself(c)) {
+            client_finish(c, CLIENT_END_REPLACED, code);
+            return;
+        }
+        break;
     case 4004: client_finish(c, CLIENT_END_GONE, code); return;
     case 4003:
         c->resume_token[0] = '\0';
@@ -213,7 +228,9 @@ void client_lost(struct client *c, unsigned code)
             return;
         }
         break; /* the resumption may be over while the token still holds */
-    default: break;
+    default:
+        if (c->phase != CLIENT_CONNECTING) c->broke_ms = c->now_ms;
+        break;
     }
     uint64_t wait = wait_for(c, code);
     c->failures++;

@@ -16,7 +16,8 @@ enum {
     CLIENT_BACKOFF_FIRST_MS = 500,
     CLIENT_BACKOFF_MAX_MS = 30000,
     CLIENT_CONNECT_TIMEOUT_MS = 20000,
-    CLIENT_HELLO_TIMEOUT_MS = 20000
+    CLIENT_HELLO_TIMEOUT_MS = 20000,
+    CLIENT_ECHO_MS = 60000 /* a connection that broke may be heard of at the server for so long */
 };
 
 struct output_node {
@@ -37,6 +38,11 @@ struct queued {
     uint64_t sent_ms;          /* when it was sent on this connection */
     bool under_way;
     unsigned tries;
+    /* The server has it under this number, and it is not its turn to be shown. */
+    struct placed {
+        struct id conversation, message_id;
+        uint64_t sequence, ts_ms; /* sequence 0: not so */
+    } placed;
 };
 
 struct conversation {
@@ -70,6 +76,7 @@ struct client {
     bool pinged;
     bool resumed;              /* the hello carried the resume token */
     unsigned failures;         /* in a row, for the backoff */
+    uint64_t broke_ms;         /* when a connection last broke that had said hello; 0: never */
     bool in_batch;
 
     bool loaded;               /* memory mirrors the store */
@@ -124,7 +131,8 @@ void conversation_head(struct client *c, struct conversation *v, uint64_t head);
 SOTTO_CHECKED enum sotto_err conversation_history(struct client *c, struct conversation *v, struct arena *arena,
                                                   struct json answer);
 /* retry_ms: from the server, 0 when it named none. */
-void conversation_history_failed(struct client *c, struct conversation *v, struct slice code, uint64_t retry_ms);
+SOTTO_CHECKED enum sotto_err conversation_history_failed(struct client *c, struct conversation *v,
+                                                         struct slice code, uint64_t retry_ms);
 /* The server does not know our cursor: what it tells of each conversation decides,
  * and those that it does not tell of are new to it. */
 void conversations_doubt(struct client *c);
@@ -146,6 +154,10 @@ void outbox_clear(struct client *c);
 void outbox_rewind(struct client *c);               /* nothing is under way any more */
 SOTTO_CHECKED enum sotto_err outbox_pump(struct client *c);
 SOTTO_CHECKED enum sotto_err outbox_done(struct client *c, struct queued *q);
+/* The server has it, further ahead than its turn. */
+void outbox_placed(struct client *c, struct queued *q, const struct client_message *m);
+/* Nothing up to `sequence` will come any more: those placed there are told as sent. */
+SOTTO_CHECKED enum sotto_err outbox_passed(struct client *c, struct id conversation, uint64_t sequence);
 bool problem_passes(struct slice code);             /* the same request may succeed later */
 SOTTO_CHECKED enum sotto_err outbox_refused(struct client *c, struct queued *q, struct slice code,
                                             struct slice text, uint64_t retry_ms);

@@ -172,9 +172,15 @@ void marks_want(struct client *c)
 enum sotto_err conversation_accept(struct client *c, const struct incoming_message *m, bool history)
 {
     const struct client_message *msg = &m->message;
+    bool known = conversation_find(c, msg->conversation) != NULL;
     struct conversation *v;
     enum sotto_err err = conversation_get(c, msg->conversation, &v);
     if (err) return err;
+    if (!known && msg->sequence > 1) {
+        /* One that begins after our cursor is announced: this is older than the device. */
+        v->mark.sequence = msg->sequence - 1;
+        v->mark.chain_known = false;
+    }
     if (msg->sequence <= v->mark.sequence) return SOTTO_OK; /* a repeat */
     if (c->accept_left == 0) {
         c->held = true;
@@ -186,7 +192,9 @@ enum sotto_err conversation_accept(struct client *c, const struct incoming_messa
             return SOTTO_OK;
         }
         v->mark.chain_known = false;
-        if ((err = report(c, CLIENT_EVENT_HOLE, msg->conversation, msg->sequence))) return err;
+        if ((err = report(c, CLIENT_EVENT_HOLE, msg->conversation, msg->sequence)) ||
+            (err = outbox_passed(c, msg->conversation, msg->sequence - 1)))
+            return err;
     }
     bool changed = !chain_holds(v, m);
     if (msg->sequence == v->check_at) {
@@ -324,19 +332,23 @@ enum sotto_err conversation_history(struct client *c, struct conversation *v, st
     v->mark.sequence = v->head;
     v->mark.chain_known = false;
     enum sotto_err err = mark_save(c, v);
-    return err ? err : report(c, CLIENT_EVENT_HOLE, v->mark.conversation, v->head + 1);
+    if (!err) err = report(c, CLIENT_EVENT_HOLE, v->mark.conversation, v->head + 1);
+    return err ? err : outbox_passed(c, v->mark.conversation, v->head);
 }
 
-void conversation_history_failed(struct client *c, struct conversation *v, struct slice code, uint64_t retry_ms)
+enum sotto_err conversation_history_failed(struct client *c, struct conversation *v, struct slice code,
+                                           uint64_t retry_ms)
 {
-    if (!v->pulling) return;
+    if (!v->pulling) return SOTTO_OK;
     v->pulling = false;
     c->pulls--;
-    if (!problem_passes(code)) return; /* the next message of this conversation finds the gap again */
+    /* The next message of this conversation finds the gap again. */
+    if (!problem_passes(code)) return outbox_passed(c, v->mark.conversation, UINT64_MAX);
     pull_want(c, v);
     uint64_t wait = retry_ms > CLIENT_BACKOFF_FIRST_MS ? retry_ms : CLIENT_BACKOFF_FIRST_MS;
     uint64_t at = c->now_ms + wait + client_jitter_ms(c, wait / 4);
     if (c->pulls_ms < at) c->pulls_ms = at;
+    return SOTTO_OK;
 }
 
 /* ---- Marks ------------------------------------------------------------- */

@@ -93,8 +93,9 @@ static enum sotto_err on_message_new(struct client *c, struct arena *arena, stru
     return err ? err : conversation_accept(c, &m, false);
 }
 
-/* The answer to our own message. If it is the next of its conversation the mark
- * moves on (the server does not send us our own); else the gap is fetched. */
+/* The answer to our own message. If it is the next of its conversation it is shown,
+ * and the mark moves on (the server does not send us our own). Otherwise what is
+ * between is fetched, and it comes again with that, in its turn. */
 static enum sotto_err on_message_sent(struct client *c, struct arena *arena, struct json e)
 {
     struct queued *q = outbox_find(c, member_text(arena, e, "clientMsgId"));
@@ -119,24 +120,14 @@ static enum sotto_err on_message_sent(struct client *c, struct arena *arena, str
     m.payload_hash = slice_of(hash, HASH_LEN);
     m.chain = slice_of(chain, HASH_LEN);
 
-    struct conversation *v = conversation_find(c, msg->conversation);
-    uint64_t seen = v ? v->mark.sequence : 0;
-    if (msg->sequence == seen + 1) return conversation_accept(c, &m, false); /* takes it out of the outbox */
-    struct output_node *n = event_new(c, CLIENT_EVENT_SENT, msg->client_msg_id.len + msg->type.len + msg->payload.len);
-    if (!n) return SOTTO_ERR_FULL;
-    n->out.event.message = *msg;
-    n->out.event.message.type = output_copy(n, msg->type);
-    n->out.event.message.payload = output_copy(n, msg->payload);
-    n->out.event.client_msg_id = n->out.event.message.client_msg_id = output_copy(n, msg->client_msg_id);
-    n->out.event.conversation = msg->conversation;
-    n->out.event.sequence = msg->sequence;
-    output_stage(c, n);
-    enum sotto_err err = outbox_done(c, q);
-    if (!err && msg->sequence > seen) {
-        err = conversation_get(c, msg->conversation, &v);
-        if (!err) conversation_head(c, v, msg->sequence);
-    }
-    return err;
+    struct conversation *v;
+    enum sotto_err err = conversation_get(c, msg->conversation, &v);
+    if (err) return err;
+    if (msg->sequence == v->mark.sequence + 1) return conversation_accept(c, &m, false); /* takes it out of the outbox */
+    outbox_placed(c, q, msg);
+    if (msg->sequence <= v->mark.sequence) return outbox_passed(c, msg->conversation, v->mark.sequence);
+    conversation_head(c, v, msg->sequence);
+    return SOTTO_OK;
 }
 
 /* ---- Conversations ----------------------------------------------------- */
@@ -155,9 +146,10 @@ static enum sotto_err on_doubted(struct client *c, struct arena *arena, struct c
     return conversation_restart(c, v, delivered, read, member_u64(e, "lastSequence"));
 }
 
-/* One entry of a snapshot, or conversation.updated: what is new to us is
- * fetched, for a device without history from its user's delivered mark on. */
-static enum sotto_err on_conversation(struct client *c, struct arena *arena, struct json e)
+/* conversation.updated, or one entry of a snapshot. What is new to us is fetched: from
+ * the beginning of a conversation that began after our cursor; for a device without
+ * a cursor, from its user's delivered mark on. */
+static enum sotto_err on_conversation(struct client *c, struct arena *arena, struct json e, bool snapshot)
 {
     struct id id;
     if (!member_id(arena, e, "conversationId", &id)) return SOTTO_ERR_INVALID;
@@ -171,7 +163,8 @@ static enum sotto_err on_conversation(struct client *c, struct arena *arena, str
         for (struct json m = json_first(members); json_type(m) != JSON_ABSENT; m = json_next(members, m)) {
             struct id user;
             if (!member_id(arena, m, "userId", &user) || !id_eq(user, c->user)) continue;
-            v->mark.confirmed[MARK_DELIVERED] = v->mark.sequence = member_u64(m, "delivered");
+            v->mark.confirmed[MARK_DELIVERED] = member_u64(m, "delivered");
+            if (snapshot && !c->cursor[0]) v->mark.sequence = v->mark.confirmed[MARK_DELIVERED];
             v->mark.confirmed[MARK_READ] = v->mark.read = member_u64(m, "read");
         }
         v->mark.chain_known = v->mark.sequence == 0;
@@ -191,7 +184,7 @@ static enum sotto_err on_snapshot(struct client *c, struct arena *arena, struct 
 {
     struct json list = json_get(e, "conversations");
     for (struct json v = json_first(list); json_type(v) != JSON_ABSENT; v = json_next(list, v)) {
-        enum sotto_err err = on_conversation(c, arena, v);
+        enum sotto_err err = on_conversation(c, arena, v, true);
         if (err && err != SOTTO_ERR_INVALID) return err;
     }
     return SOTTO_OK;
@@ -280,7 +273,8 @@ static enum sotto_err on_error(struct client *c, struct arena *arena, struct jso
     struct queued *q = re.len ? outbox_find(c, re) : NULL;
     if (q) return outbox_refused(c, q, code, text, retry_ms);
     struct conversation *v = history_of(c, re);
-    if (v) conversation_history_failed(c, v, code, retry_ms);
+    enum sotto_err err = v ? conversation_history_failed(c, v, code, retry_ms) : SOTTO_OK;
+    if (err) return err;
     enum mark_kind kind;
     if (marks_of(re, &kind)) {
         if (!retry_ms) return marks_answered(c, kind); /* refused for good: do not ask for ever */
@@ -345,7 +339,7 @@ static enum sotto_err on_event(struct client *c, struct arena *arena, struct jso
     if (slice_is(type, "message.read")) return on_mark(c, arena, e, CLIENT_EVENT_READ);
     if (slice_is(type, "message.expired")) return on_mark(c, arena, e, CLIENT_EVENT_EXPIRED);
     if (slice_is(type, "typing")) return on_mark(c, arena, e, CLIENT_EVENT_TYPING);
-    if (slice_is(type, "conversation.updated")) return on_conversation(c, arena, e);
+    if (slice_is(type, "conversation.updated")) return on_conversation(c, arena, e, false);
     if (slice_is(type, "presence")) return on_presence(c, arena, e);
     if (slice_is(type, "history")) {
         struct conversation *v = history_of(c, re);

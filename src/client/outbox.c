@@ -3,9 +3,10 @@
  * They are kept in the order of sending. Of each conversation one message is
  * under way at a time, so that a refusal that may be tried again (busy, too
  * fast) cannot let a later message overtake. A message leaves the outbox when
- * it is answered `message.sent`, when it comes back as our own in the backlog,
- * or when the server refuses it for good. Until then each new connection sends
- * it again under the same clientMsgId: the server makes one message of it.
+ * it is answered `message.sent` and everything before it has been shown, when it
+ * comes back as our own in the backlog, or when the server refuses it for good.
+ * Until then each new connection sends it again under the same clientMsgId: the
+ * server makes one message of it.
  */
 #include "client/client_private.h"
 
@@ -62,7 +63,10 @@ void outbox_clear(struct client *c)
 
 void outbox_rewind(struct client *c)
 {
-    for (struct queued *e = c->outbox; e; e = e->next) e->under_way = false;
+    for (struct queued *e = c->outbox; e; e = e->next) {
+        e->under_way = false;
+        e->placed.sequence = 0; /* sent again, it is answered again */
+    }
     c->sends = 0;
 }
 
@@ -118,7 +122,7 @@ enum sotto_err outbox_pump(struct client *c)
 {
     if (c->phase != CLIENT_LIVE) return SOTTO_OK;
     for (struct queued *e = c->outbox; e && c->sends < CLIENT_SENDS_MAX; e = e->next) {
-        if (e->under_way || e->try_ms > c->now_ms || blocked(c, e)) continue;
+        if (e->under_way || e->placed.sequence || e->try_ms > c->now_ms || blocked(c, e)) continue;
         enum sotto_err err = send_one(c, e);
         if (err) return err;
     }
@@ -131,6 +135,42 @@ enum sotto_err outbox_done(struct client *c, struct queued *q)
     if (!err) err = c->store->remove_queued(c->store->ctx, q->item.client_msg_id);
     if (err) return err;
     outbox_unlink(c, q);
+    return SOTTO_OK;
+}
+
+void outbox_placed(struct client *c, struct queued *q, const struct client_message *m)
+{
+    if (q->under_way) c->sends--;
+    q->under_way = false;
+    q->placed = (struct placed){m->conversation, m->message_id, m->sequence, m->ts_ms};
+}
+
+static enum sotto_err tell_placed(struct client *c, struct queued *q)
+{
+    const struct client_queued *item = &q->item;
+    struct output_node *n = event_new(c, CLIENT_EVENT_SENT, item->client_msg_id.len + item->type.len + item->payload.len);
+    if (!n) return SOTTO_ERR_FULL;
+    struct client_event *e = &n->out.event;
+    e->conversation = q->placed.conversation;
+    e->sequence = q->placed.sequence;
+    e->message = (struct client_message){.conversation = q->placed.conversation, .message_id = q->placed.message_id,
+                                         .sender = c->user, .sender_device = c->device,
+                                         .sequence = q->placed.sequence, .ts_ms = q->placed.ts_ms};
+    e->message.type = output_copy(n, item->type);
+    e->message.payload = output_copy(n, item->payload);
+    e->client_msg_id = e->message.client_msg_id = output_copy(n, item->client_msg_id);
+    output_stage(c, n);
+    return outbox_done(c, q);
+}
+
+enum sotto_err outbox_passed(struct client *c, struct id conversation, uint64_t sequence)
+{
+    for (struct queued *e = c->outbox, *next; e; e = next) {
+        next = e->next;
+        if (!e->placed.sequence || e->placed.sequence > sequence || !id_eq(e->placed.conversation, conversation)) continue;
+        enum sotto_err err = tell_placed(c, e);
+        if (err) return err;
+    }
     return SOTTO_OK;
 }
 
@@ -169,6 +209,7 @@ uint64_t outbox_wake_ms(const struct client *c)
     uint64_t wake = UINT64_MAX;
     if (c->phase != CLIENT_LIVE) return wake;
     for (const struct queued *e = c->outbox; e; e = e->next) {
+        if (e->placed.sequence) continue;
         uint64_t at = e->under_way ? e->sent_ms + CLIENT_ANSWER_TIMEOUT_MS : e->try_ms;
         if (!e->under_way && at <= c->now_ms) continue; /* waits for another, not for time */
         if (at < wake) wake = at;

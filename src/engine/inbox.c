@@ -17,7 +17,7 @@
 #include "base/limits.h"
 #include "store/keys.h"
 
-enum { LAST_VISIBLE_ROWS_MAX = 64 };
+enum { LAST_VISIBLE_ROWS_MAX = 64, UNDELIVERED_ROWS_MAX = 1024 };
 
 struct reading {
     struct store *store;
@@ -291,6 +291,52 @@ enum sotto_err inbox_sync(struct store *store, struct id user, uint64_t now_ms, 
     *cursor = at;
     *done_out = done;
     return SOTTO_OK;
+}
+
+/* ---- Where a new device begins ------------------------------------------------- */
+
+/* Moves *position back to before the first message from somebody else that no device
+ * of the member has got. Who has written UNDELIVERED_ROWS_MAX since has a device that
+ * would have got it. */
+static enum sotto_err start_before_undelivered(struct reading *r, uint64_t *position)
+{
+    uint64_t from, to;
+    bounds(r, &from, &to);
+    if (from <= r->me->delivered.sequence) from = r->me->delivered.sequence + 1;
+    if (from > to) return SOTTO_OK;
+    seek(r, from, false);
+    for (size_t rows = 0; rows < UNDELIVERED_ROWS_MAX; rows++, store_iter_next(r->messages)) {
+        struct message m;
+        enum sotto_err err = row_here(r, r->messages, &m);
+        if (err == SOTTO_ERR_NOT_FOUND || (err == SOTTO_OK && m.sequence > to)) return SOTTO_OK;
+        if (err != SOTTO_OK) return err;
+        bool others = m.kind == RECORD_MESSAGE && !id_eq(m.record.sender, r->user);
+        if (!others || !message_visible(&m, r->user, r->now_ms)) continue;
+        if (m.position <= *position) *position = m.position - 1;
+        break;
+    }
+    return SOTTO_OK;
+}
+
+enum sotto_err inbox_start(struct store *store, struct id user, uint64_t now_ms, uint64_t *position)
+{
+    struct reading r;
+    struct id id;
+    struct key key = key_member(user, (struct id){{0}});
+    enum sotto_err err = SOTTO_OK;
+    uint64_t start = *position;
+    reading_init(&r, store, user, now_ms, NULL);
+    r.members = store_iter_create(store, STORE_MEMBER);
+    for (store_iter_seek(r.members, key_slice(&key)); err == SOTTO_OK && member_here(&r, &id);
+         store_iter_next(r.members)) {
+        err = load_conversation(&r, id);
+        if (err == SOTTO_ERR_NOT_FOUND) err = SOTTO_ERR_CORRUPT;
+        if (err == SOTTO_OK) err = start_before_undelivered(&r, &start);
+    }
+    if (err == SOTTO_OK && !store_iter_valid(r.members)) err = store_iter_error(r.members);
+    reading_deinit(&r);
+    if (err == SOTTO_OK) *position = start;
+    return err;
 }
 
 /* ---- History ----------------------------------------------------------------- */

@@ -31,6 +31,11 @@ SOTTO_CHECKED enum sotto_err inbox_sync(struct store *store, struct id user, uin
                                         size_t max_items, size_t max_bytes, const struct inbox_sink *sink,
                                         struct cursor *cursor, bool *done_out);
 
+/* Where a device begins that was made at *position: there, or further back, so that
+ * it gets what no device of the user has got. Errors: IO; CORRUPT. */
+SOTTO_CHECKED enum sotto_err inbox_start(struct store *store, struct id user, uint64_t now_ms,
+                                         uint64_t *position);
+
 struct inbox_page {
     uint64_t since;   /* messages after this sequence, oldest first; or */
     uint64_t before;  /* messages before this sequence, newest first; 0: from the newest */

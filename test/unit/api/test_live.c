@@ -3,7 +3,7 @@
  * that the thread sanitizer sees what production does. */
 #include "unit/api/world.h"
 
-static struct client a, b, rest;
+static struct peer a, b, rest;
 
 static void live__send__reaches_the_other_and_is_confirmed(void **state)
 {
@@ -12,44 +12,44 @@ static void live__send__reaches_the_other_and_is_confirmed(void **state)
     char value[128], cursor[128], text[512], talk[64];
     world_start(&w, NULL);
     struct person anna = person_of(&rest, &w, "/accounts", "anna"), ben = person_of(&rest, &w, "/accounts", "benno");
-    client_upgrade(&a, &w, 0);
-    client_hello(&a, anna.token, NULL);
-    client_expect(&a, "sync.done");
-    client_upgrade(&b, &w, 0);
-    client_hello(&b, ben.token, NULL);
-    client_expect(&b, "sync.done");
-    client_message(&a, ben.user, 1, 200);
-    client_expect(&a, "message.sent");
-    assert_string_equal(client_value(&a, "sequence", value, sizeof(value)), "1");
-    client_expect(&b, "message.new");
-    assert_string_equal(client_value(&b, "senderId", value, sizeof(value)), anna.user);
-    client_value(&b, "conversationId", talk, sizeof(talk));
+    peer_upgrade(&a, &w, 0);
+    peer_hello(&a, anna.token, NULL);
+    peer_expect(&a, "sync.done");
+    peer_upgrade(&b, &w, 0);
+    peer_hello(&b, ben.token, NULL);
+    peer_expect(&b, "sync.done");
+    peer_message(&a, ben.user, 1, 200);
+    peer_expect(&a, "message.sent");
+    assert_string_equal(peer_value(&a, "sequence", value, sizeof(value)), "1");
+    peer_expect(&b, "message.new");
+    assert_string_equal(peer_value(&b, "senderId", value, sizeof(value)), anna.user);
+    peer_value(&b, "conversationId", talk, sizeof(talk));
     snprintf(text, sizeof(text), "{\"type\":\"message.read\",\"conversationId\":\"%s\",\"sequence\":1}", talk);
-    client_send(&b, text);
-    client_expect(&a, "message.delivered");
-    client_expect(&a, "message.read");
-    client_value(&a, "cursor", cursor, sizeof(cursor));
+    peer_send(&b, text);
+    peer_expect(&a, "message.delivered");
+    peer_expect(&a, "message.read");
+    peer_value(&a, "cursor", cursor, sizeof(cursor));
     snprintf(text, sizeof(text), "/conversations/%s/messages/1", talk);
-    assert_int_equal(client_rest(&rest, &w, "GET", text, anna.token, ""), 200);
+    assert_int_equal(peer_rest(&rest, &w, "GET", text, anna.token, ""), 200);
     assert_non_null(strstr(rest.text, "\"delivered\":true,\"read\":true"));
 
     /* Away, then back with the cursor: exactly what came meanwhile. */
-    client_close(&a);
-    for (int i = 2; i < 12; i++) client_message(&b, anna.user, i, 200);
-    for (int i = 2; i < 12; i++) client_expect(&b, "message.sent");
-    client_upgrade(&a, &w, 0);
-    client_hello(&a, anna.token, cursor);
-    client_expect(&a, "sync.batch");
+    peer_close(&a);
+    for (int i = 2; i < 12; i++) peer_message(&b, anna.user, i, 200);
+    for (int i = 2; i < 12; i++) peer_expect(&b, "message.sent");
+    peer_upgrade(&a, &w, 0);
+    peer_hello(&a, anna.token, cursor);
+    peer_expect(&a, "sync.batch");
     for (int i = 1; i < 13; i++) {
         snprintf(value, sizeof(value), "\"sequence\":%d,\"chain\"", i);
         assert_int_equal(strstr(a.text, value) != NULL, i >= 2 && i < 12);
     }
-    client_expect(&a, "sync.done");
-    client_message(&b, anna.user, 12, 200);
-    client_expect(&a, "message.new");
-    assert_string_equal(client_value(&a, "sequence", value, sizeof(value)), "12");
-    client_close(&a);
-    client_close(&b);
+    peer_expect(&a, "sync.done");
+    peer_message(&b, anna.user, 12, 200);
+    peer_expect(&a, "message.new");
+    assert_string_equal(peer_value(&a, "sequence", value, sizeof(value)), "12");
+    peer_close(&a);
+    peer_close(&b);
     world_stop(&w);
 }
 
@@ -60,17 +60,17 @@ static void live__second_connection_of_the_device__replaces_the_first(void **sta
     world_start(&w, NULL);
     struct person anna = person_of(&rest, &w, "/accounts", "anna");
     /* Often enough that both loops and both orders come up. */
-    client_upgrade(&a, &w, 0);
-    client_hello(&a, anna.token, NULL);
+    peer_upgrade(&a, &w, 0);
+    peer_hello(&a, anna.token, NULL);
     for (int i = 0; i < 20; i++) {
-        struct client *old = i % 2 == 0 ? &a : &b, *new = i % 2 == 0 ? &b : &a;
-        client_upgrade(new, &w, 0);
-        client_hello(new, anna.token, NULL);
-        while (client_read(old)) {}
+        struct peer *old = i % 2 == 0 ? &a : &b, *new = i % 2 == 0 ? &b : &a;
+        peer_upgrade(new, &w, 0);
+        peer_hello(new, anna.token, NULL);
+        while (peer_read(old)) {}
         assert_int_equal(old->closed, 4002);
-        client_close(old);
+        peer_close(old);
     }
-    client_close(&a);
+    peer_close(&a);
     world_stop(&w);
 }
 
@@ -101,31 +101,31 @@ static void live__slow_reader__loses_nothing(void **state)
     char value[64];
     world_start(&w, small_window);
     struct person anna = person_of(&rest, &w, "/accounts", "anna"), ben = person_of(&rest, &w, "/accounts", "benno");
-    client_upgrade(&a, &w, 0);
-    client_hello(&a, anna.token, NULL);
-    client_expect(&a, "sync.done");
-    client_upgrade(&b, &w, 32 * 1024);
-    client_hello(&b, ben.token, NULL);
-    client_expect(&b, "sync.done");
+    peer_upgrade(&a, &w, 0);
+    peer_hello(&a, anna.token, NULL);
+    peer_expect(&a, "sync.done");
+    peer_upgrade(&b, &w, 32 * 1024);
+    peer_hello(&b, ben.token, NULL);
+    peer_expect(&b, "sync.done");
     /* One side writes, the other does not read. */
-    for (int i = 0; i < MESSAGES; i++) client_message(&a, ben.user, i, 4000);
-    for (int i = 0; i < MESSAGES; i++) client_expect(&a, "message.sent");
+    for (int i = 0; i < MESSAGES; i++) peer_message(&a, ben.user, i, 4000);
+    for (int i = 0; i < MESSAGES; i++) peer_expect(&a, "message.sent");
     size_t next = 1, lagging = 0, live = 0;
     while (next <= MESSAGES) {
-        assert_true(client_read(&b));
-        if (client_is(&b, "message.new") || client_is(&b, "sync.batch")) next = take_numbers(b.text, next);
-        if (!client_is(&b, "flow_control")) continue;
-        client_value(&b, "state", value, sizeof(value));
+        assert_true(peer_read(&b));
+        if (peer_is(&b, "message.new") || peer_is(&b, "sync.batch")) next = take_numbers(b.text, next);
+        if (!peer_is(&b, "flow_control")) continue;
+        peer_value(&b, "state", value, sizeof(value));
         lagging += strcmp(value, "lagging") == 0;
         live += strcmp(value, "live") == 0;
     }
     assert_true(lagging > 0 && lagging - live <= 1);
-    if (lagging > live) client_expect(&b, "flow_control");
-    client_message(&a, ben.user, MESSAGES, 4);
-    client_expect(&b, "message.new");
+    if (lagging > live) peer_expect(&b, "flow_control");
+    peer_message(&a, ben.user, MESSAGES, 4);
+    peer_expect(&b, "message.new");
     (void)take_numbers(b.text, MESSAGES + 1);
-    client_close(&a);
-    client_close(&b);
+    peer_close(&a);
+    peer_close(&b);
     world_stop(&w);
 }
 
@@ -135,13 +135,13 @@ static void live__revoked_device__is_told_to_sign_in(void **state)
     struct world w;
     world_start(&w, NULL);
     struct person first = person_of(&rest, &w, "/accounts", "anna"), second = person_of(&rest, &w, "/login", "anna");
-    client_upgrade(&b, &w, 0);
-    client_hello(&b, second.token, NULL);
-    assert_int_equal(client_rest(&rest, &w, "DELETE", "/devices/2", first.token, ""), 200);
-    while (client_read(&b)) {}
+    peer_upgrade(&b, &w, 0);
+    peer_hello(&b, second.token, NULL);
+    assert_int_equal(peer_rest(&rest, &w, "DELETE", "/devices/2", first.token, ""), 200);
+    while (peer_read(&b)) {}
     assert_int_equal(b.closed, 4003);
-    client_close(&b);
-    assert_int_equal(client_rest(&rest, &w, "GET", "/account", second.token, ""), 401);
+    peer_close(&b);
+    assert_int_equal(peer_rest(&rest, &w, "GET", "/account", second.token, ""), 401);
     world_stop(&w);
 }
 
@@ -151,13 +151,13 @@ static void live__drain__tells_clients_to_come_back(void **state)
     struct world w;
     world_start(&w, NULL);
     struct person anna = person_of(&rest, &w, "/accounts", "anna");
-    client_upgrade(&a, &w, 0);
-    client_hello(&a, anna.token, NULL);
-    client_expect(&a, "sync.done");
+    peer_upgrade(&a, &w, 0);
+    peer_hello(&a, anna.token, NULL);
+    peer_expect(&a, "sync.done");
     world_stop(&w);
-    while (client_read(&a)) {}
+    while (peer_read(&a)) {}
     assert_int_equal(a.closed, 4000);
-    client_close(&a);
+    peer_close(&a);
 }
 
 int main(void)

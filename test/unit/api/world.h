@@ -39,20 +39,18 @@ struct world {
     struct gateway *gateway;
 };
 
-static void world_publish(void *ctx, struct event *const *events, size_t count)
+static inline void world_publish(void *ctx, struct event *const *events, size_t count)
 {
     struct world *w = ctx;
     gateway_publish(w->gateway, events, count);
 }
 
-static void world_start(struct world *w, void (*tune)(struct gateway_limits *))
+/* On the data in w->folder, which world_close leaves. */
+static inline void world_open(struct world *w, void (*tune)(struct gateway_limits *))
 {
     char path[128];
     struct buffer why;
     buffer_init(&why, 4096);
-    memset(w, 0, sizeof(*w));
-    strcpy(w->folder, "/tmp/sotto-world-XXXXXX");
-    assert_non_null(mkdtemp(w->folder));
     w->metrics = metrics_create();
     w->log = log_create(STDERR_FILENO, LOG_WARN, false, clock_system());
     snprintf(path, sizeof(path), "%s/store", w->folder);
@@ -85,10 +83,17 @@ static void world_start(struct world *w, void (*tune)(struct gateway_limits *))
     buffer_deinit(&why);
 }
 
-static void world_stop(struct world *w)
+static inline void world_start(struct world *w, void (*tune)(struct gateway_limits *))
 {
-    char command[128];
-    gateway_drain(w->gateway, 3000);
+    memset(w, 0, sizeof(*w));
+    strcpy(w->folder, "/tmp/sotto-world-XXXXXX");
+    assert_non_null(mkdtemp(w->folder));
+    world_open(w, tune);
+}
+
+static inline void world_close(struct world *w, uint64_t drain_ms)
+{
+    gateway_drain(w->gateway, drain_ms);
     engine_stop(w->engine);
     workers_destroy(&w->workers);
     gateway_stop(w->gateway);
@@ -98,23 +103,29 @@ static void world_stop(struct world *w)
     store_close(&w->store);
     log_destroy(&w->log);
     metrics_destroy(&w->metrics);
+}
+
+static inline void world_stop(struct world *w)
+{
+    char command[128];
+    world_close(w, 3000);
     snprintf(command, sizeof(command), "rm -rf '%s'", w->folder);
     assert_int_equal(system(command), 0);
 }
 
 /* ---- A client ------------------------------------------------------------ */
 
-enum { CLIENT_MEMORY = 1 << 20, CLIENT_WAIT_MS = 20000 };
-struct client {
+enum { PEER_MEMORY = 1 << 20, PEER_WAIT_MS = 20000 };
+struct peer {
     int fd;
     struct ws_decoder *decoder;
-    uint8_t bytes[CLIENT_MEMORY];
+    uint8_t bytes[PEER_MEMORY];
     size_t at, len;
-    char text[CLIENT_MEMORY]; /* the last event */
+    char text[PEER_MEMORY]; /* the last event */
     uint16_t closed;          /* close code once the server said one */
 };
 
-static void client_open(struct client *c, struct world *w, int receive_buffer)
+static inline void peer_open(struct peer *c, struct world *w, int receive_buffer)
 {
     struct sockaddr_in to = {.sin_family = AF_INET, .sin_port = htons(gateway_port(w->gateway)),
                              .sin_addr.s_addr = htonl(INADDR_LOOPBACK)};
@@ -127,7 +138,7 @@ static void client_open(struct client *c, struct world *w, int receive_buffer)
     assert_int_equal(connect(c->fd, (struct sockaddr *)&to, sizeof(to)), 0);
 }
 
-static void client_write(struct client *c, struct slice s)
+static inline void peer_write(struct peer *c, struct slice s)
 {
     while (s.len > 0) {
         ssize_t n = send(c->fd, s.data, s.len, MSG_NOSIGNAL);
@@ -138,11 +149,11 @@ static void client_write(struct client *c, struct slice s)
 }
 
 /* False: the server has ended the connection. */
-static bool client_fill(struct client *c)
+static inline bool peer_fill(struct peer *c)
 {
     struct pollfd p = {.fd = c->fd, .events = POLLIN};
     if (c->at == c->len) c->at = c->len = 0;
-    if (poll(&p, 1, CLIENT_WAIT_MS) != 1) fail_msg("nothing came in %d ms", CLIENT_WAIT_MS);
+    if (poll(&p, 1, PEER_WAIT_MS) != 1) fail_msg("nothing came in %d ms", PEER_WAIT_MS);
     assert_true(c->len < sizeof(c->bytes));
     ssize_t n = recv(c->fd, c->bytes + c->len, sizeof(c->bytes) - c->len, 0);
     if (n <= 0) return false;
@@ -151,19 +162,19 @@ static bool client_fill(struct client *c)
 }
 
 /* One REST request on a connection of its own; the body is in c->text. */
-static unsigned client_rest(struct client *c, struct world *w, const char *method, const char *path, const char *token,
+static inline unsigned peer_rest(struct peer *c, struct world *w, const char *method, const char *path, const char *token,
                             const char *body)
 {
     char head[512];
     unsigned status = 0;
-    client_open(c, w, 0);
+    peer_open(c, w, 0);
     int len = snprintf(head, sizeof(head), "%s /api/v1%s HTTP/1.1\r\nHost: t\r\nConnection: close\r\n%s%s%s"
                        "Content-Type: application/json\r\nContent-Length: %zu\r\n\r\n", method, path,
                        token != NULL ? "Authorization: Bearer " : "", token != NULL ? token : "",
                        token != NULL ? "\r\n" : "", strlen(body));
-    client_write(c, slice_of(head, (size_t)len));
-    client_write(c, slice_str(body));
-    while (client_fill(c)) {}
+    peer_write(c, slice_of(head, (size_t)len));
+    peer_write(c, slice_str(body));
+    while (peer_fill(c)) {}
     c->bytes[c->len] = '\0';
     close(c->fd);
     assert_int_equal(sscanf((char *)c->bytes, "HTTP/1.1 %u", &status), 1);
@@ -173,17 +184,17 @@ static unsigned client_rest(struct client *c, struct world *w, const char *metho
     return status;
 }
 
-static void client_send(struct client *c, const char *text)
+static inline void peer_send(struct peer *c, const char *text)
 {
     struct buffer b;
-    buffer_init(&b, CLIENT_MEMORY);
+    buffer_init(&b, PEER_MEMORY);
     ws_write_frame(&b, WS_TEXT, slice_str(text), random_system());
-    client_write(c, buffer_slice(&b));
+    peer_write(c, buffer_slice(&b));
     buffer_deinit(&b);
 }
 
 /* The next event into c->text. False: closed, with c->closed. */
-static bool client_read(struct client *c)
+static inline bool peer_read(struct peer *c)
 {
     for (;;) {
         struct ws_message m;
@@ -194,7 +205,7 @@ static bool client_read(struct client *c)
         assert_int_not_equal(r, WS_BAD);
         if (r == WS_MORE) {
             c->at = c->len;
-            if (!client_fill(c)) return false;
+            if (!peer_fill(c)) return false;
             continue;
         }
         c->at += used;
@@ -210,7 +221,7 @@ static bool client_read(struct client *c)
 }
 
 /* Value of a member, found anywhere in the last event. */
-static const char *client_value(const struct client *c, const char *name, char *out, size_t size)
+static inline const char *peer_value(const struct peer *c, const char *name, char *out, size_t size)
 {
     char key[64];
     snprintf(key, sizeof(key), "\"%s\":", name);
@@ -225,50 +236,50 @@ static const char *client_value(const struct client *c, const char *name, char *
     return out;
 }
 
-static bool client_is(const struct client *c, const char *type)
+static inline bool peer_is(const struct peer *c, const char *type)
 {
     char want[64];
     snprintf(want, sizeof(want), "{\"type\":\"%s\"", type);
     return strncmp(c->text, want, strlen(want)) == 0;
 }
 
-static void client_expect(struct client *c, const char *type)
+static inline void peer_expect(struct peer *c, const char *type)
 {
     do {
-        if (!client_read(c)) fail_msg("closed %u while waiting for %s", c->closed, type);
-    } while (!client_is(c, type));
+        if (!peer_read(c)) fail_msg("closed %u while waiting for %s", c->closed, type);
+    } while (!peer_is(c, type));
 }
 
-static void client_upgrade(struct client *c, struct world *w, int receive_buffer)
+static inline void peer_upgrade(struct peer *c, struct world *w, int receive_buffer)
 {
     struct buffer b;
     char key[25];
     buffer_init(&b, 4096);
-    client_open(c, w, receive_buffer);
+    peer_open(c, w, receive_buffer);
     ws_request(&b, "test", "/api/v1/ws", false, random_system(), key);
-    client_write(c, buffer_slice(&b));
+    peer_write(c, buffer_slice(&b));
     buffer_deinit(&b);
     char *end = NULL;
     do {
-        assert_true(client_fill(c));
+        assert_true(peer_fill(c));
         end = memmem(c->bytes, c->len, "\r\n\r\n", 4);
     } while (end == NULL);
     assert_memory_equal(c->bytes, "HTTP/1.1 101", 12);
     c->at = (size_t)((uint8_t *)end + 4 - c->bytes);
-    assert_int_equal(ws_decoder_create(false, false, CLIENT_MEMORY, &c->decoder), SOTTO_OK);
+    assert_int_equal(ws_decoder_create(false, false, PEER_MEMORY, &c->decoder), SOTTO_OK);
 }
 
 /* cursor NULL: none. Returns when the client is up to date. */
-static void client_hello(struct client *c, const char *token, const char *cursor)
+static inline void peer_hello(struct peer *c, const char *token, const char *cursor)
 {
     char text[512];
     snprintf(text, sizeof(text), "{\"type\":\"hello\",\"token\":\"%s\"%s%s%s}", token,
              cursor != NULL ? ",\"cursor\":\"" : "", cursor != NULL ? cursor : "", cursor != NULL ? "\"" : "");
-    client_send(c, text);
-    client_expect(c, "hello");
+    peer_send(c, text);
+    peer_expect(c, "hello");
 }
 
-static void client_close(struct client *c)
+static inline void peer_close(struct peer *c)
 {
     ws_decoder_destroy(&c->decoder);
     if (c->fd >= 0) close(c->fd);
@@ -278,25 +289,25 @@ static void client_close(struct client *c)
 struct person {
     char user[40], token[128];
 };
-static struct person person_of(struct client *c, struct world *w, const char *path, const char *name)
+static inline struct person person_of(struct peer *c, struct world *w, const char *path, const char *name)
 {
     char body[256];
     struct person p;
     snprintf(body, sizeof(body), "{\"username\":\"%s\",\"password\":\"correct horse\",\"deviceName\":\"d\",\"platform\":\"t\"}", name);
-    assert_int_equal(client_rest(c, w, "POST", path, NULL, body), 200);
-    client_value(c, "userId", p.user, sizeof(p.user));
-    client_value(c, "token", p.token, sizeof(p.token));
+    assert_int_equal(peer_rest(c, w, "POST", path, NULL, body), 200);
+    peer_value(c, "userId", p.user, sizeof(p.user));
+    peer_value(c, "token", p.token, sizeof(p.token));
     return p;
 }
 
-static void client_message(struct client *c, const char *to, int number, size_t payload_len)
+static inline void peer_message(struct peer *c, const char *to, int number, size_t payload_len)
 {
     char *text = malloc(payload_len + 512);
     int len = sprintf(text, "{\"type\":\"message.send\",\"to\":\"%s\",\"clientMsgId\":\"m%d\",\"messageType\":\"t\",\"payload\":\"",
                       to, number);
     memset(text + len, 'A', payload_len / 4 * 4);
     strcpy(text + len + payload_len / 4 * 4, "\"}");
-    client_send(c, text);
+    peer_send(c, text);
     free(text);
 }
 

@@ -58,6 +58,58 @@ static void engine__message__changed_history_is_reported(void **state)
     assert_false(saw(&f->events, "broken"));
 }
 
+/* conversation.updated: `delivered` to the own user, on another device. */
+static void announce(struct fixture *f, const struct script *s, unsigned delivered, unsigned last)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 16);
+    buffer_append_str(&b, "{\"type\":\"conversation.updated\",\"conversationId\":\"");
+    buffer_append_id(&b, s->conversation);
+    buffer_printf(&b, "\",\"kind\":\"direct\",\"lastSequence\":%u,\"members\":[{\"userId\":\"", last);
+    buffer_append_id(&b, f->user);
+    buffer_printf(&b, "\",\"role\":\"member\",\"delivered\":%u,\"read\":%u}]}", delivered, delivered);
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    drain(f);
+    buffer_deinit(&b);
+}
+
+/* While this device was away another of the same person has read it all. */
+static void engine__new_conversation__is_shown_from_its_beginning(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    go_live(f);
+    script_init(&s, f, 1);
+    announce(f, &s, 2, 2);
+    arrive(f, &s, "one", NULL);
+    assert_string_equal(f->last_text, "one");
+    arrive(f, &s, "two", "c2");
+    assert_int_equal(f->messages, 2);
+    assert_false(saw(&f->events, "hole"));
+    assert_false(saw(&f->events, "broken"));
+}
+
+/* Nobody announced it, so it began before this device did. */
+static void engine__old_conversation__begins_with_the_first_message_that_comes(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    go_live(f);
+    script_init(&s, f, 1);
+    s.sequence = 40;
+    memset(s.chain, 5, sizeof s.chain);
+    arrive(f, &s, "far", "c9");
+    assert_string_equal(f->last_text, "far");
+    assert_string_equal(f->store.committed.cursor, "c9");
+    arrive(f, &s, "next", "c10");
+    assert_int_equal(f->messages, 2);
+    assert_false(saw(&f->frames, "history.get"));
+    assert_false(saw(&f->events, "hole"));
+    s.chain[0] ^= 1;
+    arrive(f, &s, "bad", "c11");
+    assert_true(saw(&f->events, "broken-chain"));
+}
+
 static void engine__gap__pulled_and_cursor_held(void **state)
 {
     struct fixture *f = *state;
@@ -99,6 +151,7 @@ static void engine__gap__gone_on_the_server_is_a_hole(void **state)
     struct script s;
     go_live(f);
     script_init(&s, f, 1);
+    announce(f, &s, 0, 0);
     s.sequence = 40;
     memset(s.chain, 5, sizeof s.chain);
     arrive(f, &s, "far", "c9");
@@ -176,6 +229,7 @@ static void engine__gap__given_up_when_refused_for_good(void **state)
     struct script s, ahead;
     go_live(f);
     script_init(&s, f, 1);
+    announce(f, &s, 0, 0);
     ahead = s;
     ahead.sequence++;
     arrive(f, &ahead, "two", "c2");
@@ -235,6 +289,7 @@ static void engine__accept_max__makes_no_hole_of_what_it_left(void **state)
     go_live(f);
     client_accept_max(f->client, 1);
     script_init(&s, f, 1);
+    announce(f, &s, 0, 0);
     ahead = s;
     ahead.sequence = 2;
     arrive(f, &ahead, "three", "c3");
@@ -310,6 +365,41 @@ static void answer_sent(struct fixture *f, struct script *s, const char *id, con
     buffer_deinit(&b);
 }
 
+static void break_and_return(struct fixture *f, unsigned code)
+{
+    client_closed(f->client, code, f->now_ms);
+    drain(f);
+    pass_time(f, 1000);
+    client_opened(f->client, f->now_ms);
+    drain(f);
+    hello(f);
+    feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c0\"}");
+}
+
+/* The server heard of the broken connection after the new one. */
+static void engine__replaced__by_its_own_broken_connection__comes_back_once(void **state)
+{
+    struct fixture *f = *state;
+    go_live(f);
+    break_and_return(f, 1006);
+    break_and_return(f, 4002);
+    assert_int_equal(client_phase(f->client), CLIENT_LIVE);
+    client_closed(f->client, 4002, f->now_ms);
+    drain(f);
+    assert_int_equal(client_phase(f->client), CLIENT_ENDED);
+}
+
+static void engine__replaced__long_after_it_broke__ends(void **state)
+{
+    struct fixture *f = *state;
+    go_live(f);
+    break_and_return(f, 1006);
+    f->now_ms += CLIENT_ECHO_MS;
+    client_closed(f->client, 4002, f->now_ms);
+    drain(f);
+    assert_int_equal(client_phase(f->client), CLIENT_ENDED);
+}
+
 static void engine__outbox__one_at_a_time_per_conversation(void **state)
 {
     struct fixture *f = *state;
@@ -329,6 +419,76 @@ static void engine__outbox__one_at_a_time_per_conversation(void **state)
     assert_int_equal(client_outbox_count(f->client), 2);
     assert_int_equal(f->store.committed.queue_count, 2);
     assert_false(saw(&f->events, "broken"));
+}
+
+/* Our message has number 3, and numbers 1 and 2 have not come yet: it is shown in its
+ * turn, once, and not sent again meanwhile. */
+static void engine__outbox__answered_ahead_is_shown_in_its_turn(void **state)
+{
+    struct fixture *f = *state;
+    struct script s, ahead;
+    struct buffer b;
+    go_live(f);
+    script_init(&s, f, 1);
+    announce(f, &s, 0, 0);
+    send_text(f, &s, "a", "three");
+    ahead = s;
+    ahead.sequence = 2;
+    forget(f);
+    answer_sent(f, &ahead, "a", "three");
+    assert_int_equal(f->events.len, 0);
+    assert_true(saw(&f->frames, "\"since\":0"));
+    forget(f);
+    pass_time(f, CLIENT_ANSWER_TIMEOUT_MS + 1);
+    assert_false(saw(&f->frames, "clientMsgId"));
+    assert_true(f->connected);
+    buffer_init(&b, 1 << 16);
+    buffer_append_str(&b, "{\"type\":\"history\",\"re\":\"history:");
+    buffer_append_id(&b, s.conversation);
+    buffer_append_str(&b, "\",\"messages\":[");
+    script_message(&s, f, "one", 0, NULL, NULL, &b);
+    buffer_append_str(&b, ",");
+    script_message(&s, f, "two", 0, NULL, NULL, &b);
+    buffer_append_str(&b, ",");
+    script_message(&s, f, "three", 3, "a", NULL, &b);
+    buffer_append_str(&b, "],\"hasMore\":false}");
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    drain(f);
+    buffer_deinit(&b);
+    buffer_append_byte(&f->events, '\0');
+    assert_string_equal((char *)f->events.data, "message message sent ");
+    assert_int_equal(f->last.message.sequence, 3);
+    assert_int_equal(client_outbox_count(f->client), 0);
+    assert_int_equal(f->store.committed.queue_count, 0);
+}
+
+static void engine__outbox__answered_ahead_of_what_is_gone(void **state)
+{
+    struct fixture *f = *state;
+    struct script s;
+    char id[ID_TEXT_LEN + 1], text[256];
+    go_live(f);
+    script_init(&s, f, 1);
+    announce(f, &s, 0, 0);
+    send_text(f, &s, "a", "far");
+    s.sequence = 40;
+    forget(f);
+    answer_sent(f, &s, "a", "far");
+    id_format(s.conversation, id);
+    (void)snprintf(text, sizeof text, "{\"type\":\"history\",\"re\":\"history:%s\",\"messages\":[],\"hasMore\":false}", id);
+    feed(f, text);
+    buffer_append_byte(&f->events, '\0');
+    assert_string_equal((char *)f->events.data, "hole sent ");
+    assert_int_equal(f->last.sequence, 41);
+    assert_int_equal(client_outbox_count(f->client), 0);
+    /* The pull is refused for good: it is with the server all the same. */
+    send_text(f, &s, "b", "farther");
+    s.sequence += 5;
+    forget(f);
+    answer_sent(f, &s, "b", "farther");
+    refuse_pull(f, &s, "not_a_member", 0);
+    assert_true(saw(&f->events, "sent "));
+    assert_int_equal(client_outbox_count(f->client), 0);
 }
 
 static void engine__outbox__sent_again_after_the_connection_broke(void **state)
@@ -691,6 +851,8 @@ int main(void)
         T(engine__start__hello_with_token_then_resume),
         T(engine__message__accepted_in_order_and_once),
         T(engine__message__changed_history_is_reported),
+        T(engine__new_conversation__is_shown_from_its_beginning),
+        T(engine__old_conversation__begins_with_the_first_message_that_comes),
         T(engine__gap__pulled_and_cursor_held),
         T(engine__gap__gone_on_the_server_is_a_hole),
         T(engine__gap__pulled_again_when_refused_for_now),
@@ -699,6 +861,10 @@ int main(void)
         T(engine__accept_max__makes_no_hole_of_what_it_left),
         T(engine__marks__coalesced_and_told_until_confirmed),
         T(engine__outbox__one_at_a_time_per_conversation),
+        T(engine__replaced__by_its_own_broken_connection__comes_back_once),
+        T(engine__replaced__long_after_it_broke__ends),
+        T(engine__outbox__answered_ahead_is_shown_in_its_turn),
+        T(engine__outbox__answered_ahead_of_what_is_gone),
         T(engine__outbox__sent_again_after_the_connection_broke),
         T(engine__outbox__refusals),
         T(engine__outbox__bounds),

@@ -258,6 +258,36 @@ static void inbox_sync__private_read__for_the_readers_own_devices(void **state)
     assert_int_equal(s->marks[0].read_sequence, 1);
 }
 
+static uint64_t start_of(struct fixture *f, unsigned user)
+{
+    uint64_t position = engine_position(f->engine);
+    assert_int_equal(inbox_start(f->store, user_id(user), f->clock.wall_ms, &position), SOTTO_OK);
+    return position;
+}
+
+static void inbox_start__before_what_no_device_has_got(void **state)
+{
+    struct fixture *f = *state;
+    struct seen *s = seen_clear();
+    assert_int_equal(start_of(f, 2), engine_position(f->engine));
+    (void)send(f, 1, 2, "a");
+    (void)send(f, 3, 2, "b");
+    mark(f, direct(2, 3), 2, 1, 0, 0);
+    (void)send(f, 2, 1, "own");
+    (void)send(f, 1, 2, "c");
+    mark(f, direct(1, 2), 2, 3, 0, 0);
+    assert_int_equal(start_of(f, 2), engine_position(f->engine));
+    (void)send(f, 2, 3, "own again");
+    assert_int_equal(start_of(f, 2), engine_position(f->engine)); /* nobody marks one's own */
+    (void)send(f, 3, 2, "d");
+    (void)send(f, 1, 2, "e");
+    struct cursor cursor = {.epoch = engine_epoch(f->engine), .position = start_of(f, 2)};
+    sync_all(f, 2, 100, &cursor, s);
+    assert_int_equal(s->messages_count, 2);
+    assert_int_equal(s->messages[0].sequence + s->messages[1].sequence, 3 + 4);
+    assert_true(start_of(f, 1) < engine_position(f->engine)); /* the other has marked nothing */
+}
+
 static void inbox_sync__joined_later__sees_from_there(void **state)
 {
     struct fixture *f = *state;
@@ -528,6 +558,7 @@ int main(void)
         TEST(inbox_sync__cursor__from_the_future_or_another_time),
         TEST(inbox_sync__retention__an_old_cursor_is_told),
         TEST(inbox_sync__private_read__for_the_readers_own_devices),
+        TEST(inbox_start__before_what_no_device_has_got),
         TEST(inbox_sync__joined_later__sees_from_there),
         TEST(inbox_sync__removed__sees_up_to_there),
         TEST(inbox_sync__back_again__nothing_from_between),
