@@ -65,6 +65,9 @@ enum cli_exit session_open(struct cli *cli);
  * to be deinitialised by the caller whatever comes back. */
 enum cli_exit session_call(struct cli *cli, const char *method, const char *path, struct slice body,
                            struct rest_reply *reply_out);
+/* The same, but the problem with the code `fine` is no mistake. */
+enum cli_exit session_call_or(struct cli *cli, const char *method, const char *path, struct slice body,
+                              const char *fine, struct rest_reply *reply_out);
 enum cli_exit session_problem(struct cli *cli, const struct rest_reply *reply);
 /* Says that the token is not valid any more and what to do. */
 enum cli_exit session_signed_out(struct cli *cli);

@@ -68,7 +68,8 @@ static enum cli_exit fetch_page(struct cli *cli, struct history *h, const char *
     if (!p) return cli_fail(cli, CLI_EXIT_FAILED, "out of memory");
     p->next = h->pages;
     h->pages = p;
-    enum cli_exit code = session_call(cli, "GET", path, (struct slice){0}, &p->reply);
+    /* Not found: nobody has written yet. */
+    enum cli_exit code = session_call_or(cli, "GET", path, (struct slice){0}, "not_found", &p->reply);
     if (code) return code;
     struct json list = json_get(p->reply.body, "messages");
     struct entry *grown = realloc(h->entries, (h->count + json_count(list) + 1) * sizeof *grown);

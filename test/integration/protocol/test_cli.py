@@ -89,6 +89,7 @@ def people(server, tmp_path):
 
 def test_a_conversation(people):
     anna, ben = people
+    assert anna.json("history", ben.name) == [] and "No messages" in anna.run("history", ben.name)[2]
     sent, = anna.json("send", ben.name, "Hello,", "Ben")
     assert sent["sequence"] == 1 and sent["stage"] == "sent"
     got, = ben.json("listen", "--count", "1", "--for", "20", "--read")
