@@ -17,6 +17,10 @@
  * conversation (verified), delivered marks (coalesced), reconnecting as the close
  * code says.
  *
+ * A device that is new begins with the cursor that came with its token: the owner
+ * puts it into the store. Events of a conversation come in the order of its
+ * sequence, the own messages among them as SENT.
+ *
  * Durable state goes through the store port (client/store.h). Whatever one input
  * changes is one transaction; events come out only after it is committed.
  *
