@@ -41,7 +41,11 @@ static enum cli_exit adopt(struct cli *cli, struct rest_reply *reply, const char
     for (size_t i = 0; i <= len && i < sizeof a.username; i++)
         a.username[i] = username[i] >= 'A' && username[i] <= 'Z' ? (char)(username[i] + 32) : username[i];
     a.username[sizeof a.username - 1] = '\0';
-    if (!home_put_account(cli, &a))
+    /* Before the token: from there on everything is for this device, too. */
+    const struct client_store *store = local_store_port(cli->store);
+    struct slice cursor = reply_text(reply, reply->body, "cursor");
+    bool kept = cursor.len == 0 || store->save_cursor(store->ctx, cursor) == SOTTO_OK;
+    if (!kept || !home_put_account(cli, &a))
         return cli_fail(cli, CLI_EXIT_STATE, "the account was opened, but %s cannot be written; mend that and log in",
                         cli->home);
     return CLI_EXIT_OK;

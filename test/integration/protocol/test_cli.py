@@ -163,6 +163,15 @@ def test_listen_ends_when_it_should(people):
                 p.kill()
 
 
+def test_a_new_device_gets_what_came_before_its_first_listen(people, tmp_path):
+    anna, ben = people
+    second = Person(tmp_path / "ben2", ben.server)
+    second.json("login", ben.name, "--server", ben.server.url, stdin="correct horse\n")
+    anna.json("send", ben.name, "one")
+    for device in (ben, second):
+        assert [m["text"] for m in device.json("listen", "--count", "1", "--for", "20")] == ["one"]
+
+
 def test_count_leaves_the_rest_for_later(people):
     anna, ben = people
     for text in ("one", "two", "three"):
