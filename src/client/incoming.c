@@ -365,8 +365,10 @@ static enum sotto_err on_frame(struct client *c, struct arena *arena, struct jso
         if (slice_is(member_text(arena, e, "reason"), "unknown")) conversations_doubt(c);
         return SOTTO_OK;
     }
-    enum sotto_err err = slice_is(type, "sync.batch") ? on_batch(c, arena, e) : on_event(c, arena, e);
+    bool batch = slice_is(type, "sync.batch");
+    enum sotto_err err = batch ? on_batch(c, arena, e) : on_event(c, arena, e);
     if (err) return err;
+    if (batch) c->failures = 0; /* on a link that breaks again and again it goes forward */
     return cursor_keep(c, member_text(arena, e, "cursor"));
 }
 

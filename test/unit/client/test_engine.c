@@ -376,6 +376,22 @@ static void break_and_return(struct fixture *f, unsigned code)
     feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c0\"}");
 }
 
+static void engine__backoff__short_while_the_backlog_comes_forward(void **state)
+{
+    struct fixture *f = *state;
+    go_live(f);
+    for (int i = 0; i < 10; i++) {
+        client_closed(f->client, 1006, f->now_ms);
+        drain(f);
+        assert_true(client_wake_ms(f->client) <= f->now_ms + 2 * CLIENT_BACKOFF_FIRST_MS);
+        pass_time(f, 2 * CLIENT_BACKOFF_FIRST_MS);
+        client_opened(f->client, f->now_ms);
+        drain(f);
+        hello(f);
+        feed(f, "{\"type\":\"sync.batch\",\"cursor\":\"c1\",\"events\":[]}");
+    }
+}
+
 /* The server heard of the broken connection after the new one. */
 static void engine__replaced__by_its_own_broken_connection__comes_back_once(void **state)
 {
@@ -861,6 +877,7 @@ int main(void)
         T(engine__accept_max__makes_no_hole_of_what_it_left),
         T(engine__marks__coalesced_and_told_until_confirmed),
         T(engine__outbox__one_at_a_time_per_conversation),
+        T(engine__backoff__short_while_the_backlog_comes_forward),
         T(engine__replaced__by_its_own_broken_connection__comes_back_once),
         T(engine__replaced__long_after_it_broke__ends),
         T(engine__outbox__answered_ahead_is_shown_in_its_turn),
