@@ -118,8 +118,8 @@ bool password_hash(struct directory *d, struct slice password, char out[crypto_p
  * there is no such user; takes as long. Problems: CREDENTIALS, RATE_LIMITED, BUSY. */
 enum problem password_attempt(struct directory *d, struct slice username, struct slice address, const char *stored,
                               struct slice password, uint64_t *retry_ms_out);
-/* The password of a signed-in user, attempted. hash_out: as stored, so that the
- * caller can see that it has not changed since. */
+/* The password of a signed-in user, attempted; throttled apart from sign-ins.
+ * hash_out: as stored, so that the caller can see that it has not changed since. */
 enum problem password_confirm(struct directory *d, const struct id *user, struct slice password, struct slice address,
                               uint64_t *retry_ms_out, char hash_out[crypto_pwhash_STRBYTES]);
 /* Within the edit: stores the new hash where the old one still stands (NULL:

@@ -5,7 +5,9 @@
  * the same cost. Attempts are counted by user name and by address: the name
  * protects one account from many addresses, the address many accounts from
  * one. The longest wait for a name is short, because the waiting falls on its
- * owner too.
+ * owner too. Whoever is signed in and confirms something is counted apart from
+ * those who sign in, so that a stranger's guesses cannot keep the owner from
+ * changing the password.
  */
 #include "directory/directory_private.h"
 
@@ -25,11 +27,11 @@ bool password_hash(struct directory *d, struct slice password, char out[crypto_p
     return result == 0;
 }
 
-enum problem password_attempt(struct directory *d, struct slice username, struct slice address, const char *stored,
-                              struct slice password, uint64_t *retry_ms_out)
+/* `whose`: what the attempt counts against besides the address. */
+static enum problem attempt(struct directory *d, struct throttle_key whose, struct slice address, const char *stored,
+                            struct slice password, uint64_t *retry_ms_out)
 {
-    struct throttle_key keys[THROTTLE_KEYS_MAX] = {throttle_key(&d->throttle, &by_name, 'n', username),
-                                                   throttle_key(&d->throttle, &by_address, 'a', address)};
+    struct throttle_key keys[THROTTLE_KEYS_MAX] = {whose, throttle_key(&d->throttle, &by_address, 'a', address)};
     size_t count = address.len > 0 ? 2 : 1;
     if (!throttle_begin(&d->throttle, keys, count, clock_monotonic_ms(d->clock), retry_ms_out)) {
         counter_add(d->logins_throttled, 1);
@@ -58,19 +60,24 @@ enum problem password_attempt(struct directory *d, struct slice username, struct
     return PROBLEM_CREDENTIALS;
 }
 
+enum problem password_attempt(struct directory *d, struct slice username, struct slice address, const char *stored,
+                              struct slice password, uint64_t *retry_ms_out)
+{
+    return attempt(d, throttle_key(&d->throttle, &by_name, 'n', username), address, stored, password, retry_ms_out);
+}
+
 enum problem password_confirm(struct directory *d, const struct id *user, struct slice password, struct slice address,
                               uint64_t *retry_ms_out, char hash_out[crypto_pwhash_STRBYTES])
 {
-    char username[SOTTO_USERNAME_MAX + 1];
     struct sql_tx *tx = sql_begin(d->sql, SQL_READ);
-    struct sql_stmt *q = sql_prepare(tx, "SELECT username, password_hash FROM users WHERE id = $1 AND deleted_ms = 0");
+    struct sql_stmt *q = sql_prepare(tx, "SELECT password_hash FROM users WHERE id = $1 AND deleted_ms = 0");
     sql_bind_id(q, 1, user);
     bool found = sql_step(q);
-    sql_copy_text(q, 0, username, sizeof username);
-    sql_copy_text(q, 1, hash_out, crypto_pwhash_STRBYTES);
+    sql_copy_text(q, 0, hash_out, crypto_pwhash_STRBYTES);
     enum problem p = read_end(d, tx, found ? PROBLEM_NONE : PROBLEM_NO_SUCH_USER);
     if (p != PROBLEM_NONE) return p;
-    return password_attempt(d, slice_str(username), address, hash_out, password, retry_ms_out);
+    struct throttle_key key = throttle_key(&d->throttle, &by_name, 'c', slice_of(user->bytes, ID_LEN));
+    return attempt(d, key, address, hash_out, password, retry_ms_out);
 }
 
 bool password_store(struct edit *e, const struct id *user, const char *old_hash, const char *new_hash)

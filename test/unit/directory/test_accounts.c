@@ -201,6 +201,25 @@ static void change_password__revokes_the_other_devices__and_keeps_this_one(void 
     assert_int_equal(try_login(f, "anna", "another password", "b", &retry_ms, &c), PROBLEM_NONE);
 }
 
+static void change_password__is_not_held_up_by_a_strangers_guesses(void **state)
+{
+    struct fixture *f = *state;
+    struct credentials one = add_user(f, "anna"), c;
+    uint64_t retry_ms = 0;
+    struct slice old = SLICE_LIT(PASSWORD), fresh = SLICE_LIT("another password"), wrong = SLICE_LIT("wrong password");
+    struct slice address = SLICE_LIT("own");
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(try_login(f, "anna", "wrong password", "stranger", &retry_ms, &c), PROBLEM_CREDENTIALS);
+    assert_int_equal(try_login(f, "anna", PASSWORD, "own", &retry_ms, &c), PROBLEM_RATE_LIMITED);
+    assert_int_equal(directory_change_password(f->d, one.user, 1, old, fresh, address, &f->why, &retry_ms),
+                     PROBLEM_NONE);
+    /* Guesses with a stolen token are slowed as well. */
+    for (int i = 0; i < 5; i++)
+        assert_int_equal(directory_delete_account(f->d, one.user, wrong, address, &retry_ms), PROBLEM_CREDENTIALS);
+    assert_int_equal(directory_delete_account(f->d, one.user, fresh, address, &retry_ms), PROBLEM_RATE_LIMITED);
+    assert_int_equal(retry_ms, 1000);
+}
+
 static void set_password__by_the_operator__revokes_every_device(void **state)
 {
     struct fixture *f = *state;
@@ -295,6 +314,7 @@ int main(void)
         FIXTURE_TEST(login__slows_guesses_by_name__for_known_and_unknown_alike),
         FIXTURE_TEST(login__slows_guesses_by_address__whatever_the_name),
         FIXTURE_TEST(change_password__revokes_the_other_devices__and_keeps_this_one),
+        FIXTURE_TEST(change_password__is_not_held_up_by_a_strangers_guesses),
         FIXTURE_TEST(set_password__by_the_operator__revokes_every_device),
         FIXTURE_TEST(delete_account__frees_name_and_phone__and_never_the_id),
     };
