@@ -127,6 +127,8 @@ enum problem directory_register(struct directory *d, const struct registration *
 
 /* ---- Log in ------------------------------------------------------------------- */
 
+enum { LOGIN_TRIES = 2 };
+
 /* Empty hash: no such user. */
 static enum problem find_account(struct directory *d, const char *username, struct id *user_out,
                                  char hash_out[crypto_pwhash_STRBYTES])
@@ -140,39 +142,53 @@ static enum problem find_account(struct directory *d, const char *username, stru
     return read_end(d, tx, PROBLEM_NONE);
 }
 
-enum problem directory_login(struct directory *d, struct slice username, struct slice password,
-                             const struct device_login *device, struct slice address, struct buffer *why,
-                             uint64_t *retry_ms_out, struct credentials *credentials_out)
+/* Makes the device of whoever has given the password that `hash` is of. *moved_out:
+ * the hash was replaced meanwhile, and nothing has happened. */
+static enum problem login_finish(struct directory *d, const struct id *user, struct slice password, const char *hash,
+                                 const struct device_login *device, struct credentials *fresh, bool *moved_out)
 {
-    char name[SOTTO_USERNAME_MAX + 1] = "", hash[crypto_pwhash_STRBYTES] = "", upgraded[crypto_pwhash_STRBYTES];
-    struct id user = {{0}};
-    if (!field_device(device, why)) return PROBLEM_BAD_FIELD;
-    bool known = username_normalize(username, name);
-    enum problem p = known ? find_account(d, name, &user, hash) : PROBLEM_NONE;
-    if (p != PROBLEM_NONE) return p;
-    struct slice throttled = known ? slice_str(name) : username;
-    p = password_attempt(d, throttled, address, hash[0] != '\0' ? hash : NULL, password, retry_ms_out);
-    if (p != PROBLEM_NONE) goto out;
-
     /* Hashes grow with the configured cost, when the password is at hand. */
+    char upgraded[crypto_pwhash_STRBYTES];
     memcpy(upgraded, hash, sizeof upgraded);
     if (crypto_pwhash_str_needs_rehash(hash, d->argon2_ops, d->argon2_mem_bytes) == 1 &&
         !password_hash(d, password, upgraded))
         memcpy(upgraded, hash, sizeof upgraded);
-    struct credentials fresh = {0};
     struct edit e;
     edit_begin(&e, d);
-    p = edit_lock_user(&e, &user) && password_store(&e, &user, hash, upgraded) ? PROBLEM_NONE : PROBLEM_CREDENTIALS;
-    if (p == PROBLEM_NONE) p = device_create(&e, &user, device, &fresh);
+    enum problem p = edit_lock_user(&e, user) ? PROBLEM_NONE : PROBLEM_CREDENTIALS;
+    *moved_out = p == PROBLEM_NONE && !password_store(&e, user, hash, upgraded);
+    if (*moved_out) p = PROBLEM_CREDENTIALS;
+    if (p == PROBLEM_NONE) p = device_create(&e, user, device, fresh);
     p = edit_end(&e, p);
+    sodium_memzero(upgraded, sizeof upgraded);
+    return p;
+}
+
+enum problem directory_login(struct directory *d, struct slice username, struct slice password,
+                             const struct device_login *device, struct slice address, struct buffer *why,
+                             uint64_t *retry_ms_out, struct credentials *credentials_out)
+{
+    char name[SOTTO_USERNAME_MAX + 1] = "", hash[crypto_pwhash_STRBYTES] = "";
+    struct id user = {{0}};
+    struct credentials fresh = {0};
+    if (!field_device(device, why)) return PROBLEM_BAD_FIELD;
+    bool known = username_normalize(username, name), moved = true;
+    struct slice throttled = known ? slice_str(name) : username;
+    enum problem p = PROBLEM_NONE;
+    /* Once more when another sign-in brought the hash up to the cost meanwhile. */
+    for (int i = 0; i < LOGIN_TRIES && moved; i++) {
+        moved = false;
+        p = known ? find_account(d, name, &user, hash) : PROBLEM_NONE;
+        if (p == PROBLEM_NONE)
+            p = password_attempt(d, throttled, address, hash[0] != '\0' ? hash : NULL, password, retry_ms_out);
+        if (p == PROBLEM_NONE) p = login_finish(d, &user, password, hash, device, &fresh, &moved);
+    }
     if (p == PROBLEM_NONE) {
         *credentials_out = fresh;
         counter_add(d->logins_ok, 1);
         LOG(d->log, LOG_INFO, "directory.login", LOG_ID("user", user), LOG_U("device", fresh.device));
     }
     sodium_memzero(&fresh, sizeof fresh);
-    sodium_memzero(upgraded, sizeof upgraded);
-out:
     sodium_memzero(hash, sizeof hash);
     return p;
 }

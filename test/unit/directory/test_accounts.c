@@ -201,6 +201,39 @@ static void change_password__revokes_the_other_devices__and_keeps_this_one(void 
     assert_int_equal(try_login(f, "anna", "another password", "b", &retry_ms, &c), PROBLEM_NONE);
 }
 
+/* A clock that lets somebody else sign in the first time it is read. */
+struct meddling_clock {
+    struct clock_source source;
+    struct fixture *f;
+    bool due;
+};
+static uint64_t meddling_wall_ms(void *ctx) { return clock_wall_ms(&((struct meddling_clock *)ctx)->f->clock.source); }
+static uint64_t meddling_monotonic_us(void *ctx)
+{
+    struct meddling_clock *m = ctx;
+    if (m->due) {
+        m->due = false;
+        login(m->f, "anna");
+    }
+    return clock_monotonic_us(&m->f->clock.source);
+}
+
+static void login__while_another_raises_the_hashs_cost__succeeds(void **state)
+{
+    struct fixture *f = *state;
+    struct meddling_clock m = {{meddling_wall_ms, meddling_monotonic_us, &m}, f, false};
+    add_user(f, "anna");
+    directory_close(&f->d);
+    struct directory_options options = {.file = f->file, .clock = &m.source, .random = random_system(),
+                                        .cache_bytes = 1 << 20, .argon2_ops = 2, .argon2_mem_bytes = 8192};
+    assert_int_equal(directory_open(&options, &f->why, &f->d), SOTTO_OK);
+    m.due = true;
+    assert_int_equal(login(f, "anna").device, 3);
+    assert_false(m.due);
+    directory_close(&f->d);
+    f->d = fixture_open(f);
+}
+
 static void change_password__is_not_held_up_by_a_strangers_guesses(void **state)
 {
     struct fixture *f = *state;
@@ -314,6 +347,7 @@ int main(void)
         FIXTURE_TEST(login__slows_guesses_by_name__for_known_and_unknown_alike),
         FIXTURE_TEST(login__slows_guesses_by_address__whatever_the_name),
         FIXTURE_TEST(change_password__revokes_the_other_devices__and_keeps_this_one),
+        FIXTURE_TEST(login__while_another_raises_the_hashs_cost__succeeds),
         FIXTURE_TEST(change_password__is_not_held_up_by_a_strangers_guesses),
         FIXTURE_TEST(set_password__by_the_operator__revokes_every_device),
         FIXTURE_TEST(delete_account__frees_name_and_phone__and_never_the_id),
