@@ -363,6 +363,78 @@ def test_registration_policies(tmp_path):
         Rest(s).refused("registration_closed", "POST", "/accounts", body)
 
 
+def boundaries(schema):
+    """Values at the edges of a member's schema and just beyond: (value, described)."""
+    kind = schema.get("type")
+    if kind == "string" and "enum" not in schema:
+        least, most = schema.get("minLength", 0), schema["maxLength"]
+        if "pattern" not in schema:
+            yield from (("a" * most, True), ("\u00e9" * (most // 2), True), ("\u00e9" * (most // 2 + 1), False))
+            yield "\0" * max(1, least), False
+        yield "a" * (most + 1), False
+        if least:
+            yield "a" * (least - 1), False
+    if kind == "integer":
+        yield schema["minimum"], True
+        yield schema["maximum"], True
+        yield schema["minimum"] - 1, False
+        yield schema["maximum"] + 1, False
+    for wrong in ({"string": (1, True, [], {}), "integer": ("1", 1.5, True, 2 ** 64), "boolean": (0, "true")}).get(kind, ()):
+        yield wrong, False
+
+
+REQUIRED = {
+    "account.register": {"username": "somebody", "password": "correct horse", "deviceName": "x", "platform": "test"},
+    "account.login": {"username": "somebody", "password": "correct horse", "deviceName": "x", "platform": "test"},
+    "account.update": {}, "account.password": {"oldPassword": "not the one", "newPassword": "another one"},
+    "account.delete": {"password": "not the one"}, "device.rename": {"name": "x"}, "contact.put": {}, "keys.upload": {},
+    "message.send": {"clientMsgId": "x", "messageType": "text", "payload": "eA=="}}
+
+
+def bounded_members():
+    """(operation, member, value, whether it is described) of every request's plain members."""
+    schemas = described.OPENAPI["components"]["schemas"]
+    for operation in described.OPERATIONS:
+        if operation.name in REQUIRED:
+            spec = described.OPENAPI["paths"][operation.path][operation.method.lower()]
+            content = spec["requestBody"]["content"]["application/json"]["schema"]["$ref"].rsplit("/", 1)[1]
+            for member, schema in schemas[content]["properties"].items():
+                for value, is_described in boundaries(schema):
+                    yield operation, member, value, is_described
+
+
+def test_members_are_bounded_as_described(tmp_path):
+    checked = 0
+    with sotto.Server(tmp_path) as server:  # its own: refused passwords slow the address down
+        a, b = register(server), register(server)
+        with a.connect() as s:
+            for operation, member, value, is_described in bounded_members():
+                place = {"device.rename": {"deviceId": 99}, "contact.put": {"userId": b.user_id}}.get(operation.name, {})
+                fields = {**REQUIRED[operation.name], member: value}
+                if operation.name == "message.send":
+                    fields["to"] = b.user_id
+                path = operation.path.removeprefix("/api/v1").format(**place)
+                answers = [a.api.call(operation.method, path, fields)[1]]
+                try:
+                    answers.append(s.request(operation.name, **fields, **place))
+                except sotto.Problem as problem:
+                    answers.append(problem.body)
+                for answer in answers:
+                    refused = answer.get("code") == "bad_field" and "belong together" not in answer["message"]
+                    assert refused != is_described, (operation.name, member, value, answer)
+                checked += 1
+    assert checked > 150
+
+
+def test_a_member_that_is_null_counts_as_absent(server):
+    a, b = register(server), register(server)
+    before = a.api.ok("GET", "/account")
+    assert a.api.ok("PATCH", "/account", dict.fromkeys(("displayName", "phone", "picture", "readReceipts",
+                                                        "presenceVisibility"))) == before
+    a.api.ok("POST", "/messages", {**message(b, "x"), "conversationId": None, "envelopes": None, "ttl": None})
+    a.api.refused("bad_field", "POST", "/messages", {**message(b, "x"), "clientMsgId": None})
+
+
 def test_everything_was_covered():
     """Runs last: all operations over REST and, where they exist there, the socket."""
     rest_only = {"events.stream", "events.poll", "events.socket"}
