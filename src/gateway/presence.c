@@ -62,7 +62,7 @@ struct presence_mail {
     struct buffer text;
 };
 
-static void on_changed(void *ctx, struct id user, bool online, uint64_t last_seen_ms,
+static void on_changed(void *ctx, struct id user, bool online, bool settings, uint64_t last_seen_ms,
                        const struct presence_watcher *watchers, size_t count)
 {
     struct presence_job *j = ctx;
@@ -85,6 +85,7 @@ static void on_changed(void *ctx, struct id user, bool online, uint64_t last_see
         if (directory_view(d, watchers[i].user, &viewer) != SOTTO_OK) continue;
         bool sees = may_see(viewer, target);
         user_view_unref(viewer);
+        if (!sees && !settings) continue; /* when they come and go is hidden, too */
         if (j->count == j->size) {
             j->size = j->size != 0 ? 2 * j->size : 64;
             j->entries = sotto_realloc(j->entries, j->size * sizeof(*j->entries));

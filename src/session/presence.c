@@ -21,10 +21,11 @@ enum presence_status presence_of_last_seen(uint64_t last_seen_ms, uint64_t wall_
     return wall_ms - last_seen_ms <= PRESENCE_RECENT_MS ? PRESENCE_RECENTLY : PRESENCE_OFFLINE;
 }
 
-void presence_mark(struct registry_shard *shard, struct session_user *u)
+void presence_mark(struct registry_shard *shard, struct session_user *u, enum presence_why why)
 {
-    if (u->changed) return;
-    u->changed = true;
+    bool queued = u->changed != 0;
+    u->changed |= (uint8_t)why;
+    if (queued) return;
     u->refs++;
     u->changed_next = shard->changed;
     shard->changed = u;
@@ -40,7 +41,7 @@ void presence_count(struct registry_shard *shard, struct session_user *u, int de
     if (before == now) return;
     if (now) shard->online++;
     else shard->online--;
-    presence_mark(shard, u);
+    presence_mark(shard, u, PRESENCE_CAME_OR_WENT);
 }
 
 void presence_session_alive(struct registry *r, struct session *s, bool alive, uint64_t wall_ms)
@@ -77,7 +78,7 @@ void presence_touch(struct registry *r, struct id user)
     struct registry_shard *shard = registry_shard_of(r, user);
     pthread_mutex_lock(&shard->mutex);
     struct session_user *u = registry_find(shard, user);
-    if (u != NULL) presence_mark(shard, u);
+    if (u != NULL) presence_mark(shard, u, PRESENCE_SETTINGS);
     pthread_mutex_unlock(&shard->mutex);
 }
 
@@ -114,7 +115,7 @@ void presence_unwatch(struct registry *r, struct presence_link *link)
  * shard is empty. */
 struct change {
     struct id user;
-    bool online;
+    bool online, settings;
     uint64_t last_seen_ms;
     struct presence_watcher *watchers;
     size_t count, size;
@@ -128,7 +129,8 @@ static bool change_take(struct registry_shard *shard, struct session_user **list
         return false;
     }
     *list = u->changed_next;
-    u->changed = false;
+    out->settings = u->changed & PRESENCE_SETTINGS;
+    u->changed = 0;
     out->user = u->id;
     out->online = u->present > 0;
     out->last_seen_ms = out->online ? 0 : u->last_seen_ms;
@@ -156,7 +158,7 @@ void presence_take_changes(struct registry *r, presence_changed_fn fn, void *ctx
         shard->changed = NULL;
         pthread_mutex_unlock(&shard->mutex);
         while (change_take(shard, &list, &change))
-            fn(ctx, change.user, change.online, change.last_seen_ms, change.watchers, change.count);
+            fn(ctx, change.user, change.online, change.settings, change.last_seen_ms, change.watchers, change.count);
     }
     free(change.watchers);
 }

@@ -48,8 +48,9 @@ struct presence_watcher {
     struct session_name name;
 };
 /* Takes the queue: one call per user that changed, without locks held; the
- * watchers are borrowed. last_seen_ms is 0 for somebody who is online. */
-typedef void (*presence_changed_fn)(void *ctx, struct id user, bool online, uint64_t last_seen_ms,
+ * watchers are borrowed. last_seen_ms is 0 for somebody who is online.
+ * settings: presence_touch was called; else they only came or went. */
+typedef void (*presence_changed_fn)(void *ctx, struct id user, bool online, bool settings, uint64_t last_seen_ms,
                                     const struct presence_watcher *watchers, size_t count);
 void presence_take_changes(struct registry *r, presence_changed_fn fn, void *ctx);
 

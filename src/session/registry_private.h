@@ -12,6 +12,8 @@
 
 enum { REGISTRY_SHARDS = 64 };
 
+enum presence_why { PRESENCE_CAME_OR_WENT = 1, PRESENCE_SETTINGS = 2 };
+
 /* 56 bytes: with the allocator's eight, one cache line. */
 struct session_user {
     struct id id;
@@ -21,7 +23,7 @@ struct session_user {
     uint64_t last_seen_ms;             /* wall; 0: never, as far as we know */
     uint16_t refs;                     /* added sessions + 1 if watched + 1 if queued */
     uint16_t present;                  /* linked sessions that count as online */
-    bool changed;                      /* in the queue */
+    uint8_t changed;                   /* in the queue, and why: enum presence_why */
     atomic_bool receipts_off;
 };
 _Static_assert(sizeof(struct session_user) <= 56, "an entry costs at most 64 bytes");
@@ -43,6 +45,6 @@ struct session_user *registry_obtain(struct registry_shard *shard, struct id use
 void registry_release(struct registry_shard *shard, struct session_user *u);
 /* Adds delta to the sessions that count as online, and queues what follows. */
 void presence_count(struct registry_shard *shard, struct session_user *u, int delta, uint64_t wall_ms);
-void presence_mark(struct registry_shard *shard, struct session_user *u);
+void presence_mark(struct registry_shard *shard, struct session_user *u, enum presence_why why);
 
 #endif

@@ -53,6 +53,24 @@ def test_presence_is_reciprocal_and_blocks_hide(server):
         assert status(b.api.ok("GET", f"/presence/{c.user_id}"), c)["status"] == "hidden"
 
 
+@pytest.mark.parametrize("hides", ["block", "nobody"])
+def test_presence_hidden__coming_and_going_is_not_told(server, hides):
+    a, b, c = register(server), register(server), register(server)
+    if hides == "block":
+        b.api.ok("PUT", f"/blocks/{a.user_id}")
+    else:
+        b.api.ok("PATCH", "/account", {"presenceVisibility": "nobody"})
+    with a.connect() as s:
+        s.request("presence.watch", userIds=[b.user_id, c.user_id])
+        b.connect().close()
+        with c.connect():
+            # What b did is in this turn or an earlier one.
+            told = [e["userId"] for e in s.expect("presence")["users"]]
+            while c.user_id not in told:
+                told += [e["userId"] for e in s.expect("presence")["users"]]
+            assert b.user_id not in told
+
+
 def test_presence_view_is_bounded(server):
     a = register(server)
     with a.connect() as s:

@@ -34,9 +34,10 @@ struct seen {
     size_t watchers[256];
     uint32_t watcher_slot[256];
 };
-static void on_change(void *ctx, struct id user, bool online, uint64_t last_seen_ms,
+static void on_change(void *ctx, struct id user, bool online, bool settings, uint64_t last_seen_ms,
                       const struct presence_watcher *watchers, size_t count)
 {
+    (void)settings;
     struct seen *s = ctx;
     s->calls++;
     s->online[user.bytes[0]] = online;
