@@ -55,7 +55,7 @@ static enum problem list_decode(struct call *c, struct json list, struct given *
 {
     struct json e = json_first(list);
     for (size_t i = 0; i < count; i++, e = json_next(list, e)) {
-        enum sotto_err err = json_decode(&c->arena, e, fields, sizeof(fields) / sizeof(fields[0]), &out[i], &c->why);
+        enum sotto_err err = json_decode(&c->arena, e, fields, sizeof(fields) / sizeof(fields[0]), &out[i], &c->why, NULL);
         if (err == SOTTO_OK) continue;
         c->field = "envelopes";
         return PROBLEM_BAD_FIELD;

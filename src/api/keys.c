@@ -39,7 +39,7 @@ static enum problem decode_key(struct call *c, const char *name, struct json v, 
     }
     size_t before = c->why.len;
     buffer_printf(&c->why, "%s: ", name);
-    if (json_decode(&c->arena, v, fields, is_signed ? 3 : 2, &in, &c->why) != SOTTO_OK) return PROBLEM_BAD_FIELD;
+    if (json_decode(&c->arena, v, fields, is_signed ? 3 : 2, &in, &c->why, NULL) != SOTTO_OK) return PROBLEM_BAD_FIELD;
     c->why.len = before;
     c->field = NULL;
     *out = (struct signed_key){(uint32_t)in.id, in.key, in.signature};

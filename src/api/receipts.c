@@ -73,7 +73,7 @@ static enum problem marks_decode(struct call *c, struct marks *m)
     if (!f.has_marks) m->marks[0] = (struct mark){f.conversation, f.sequence};
     struct json e = f.has_marks ? json_first(f.marks) : (struct json){0};
     for (size_t i = 0; f.has_marks && i < m->count; i++, e = json_next(f.marks, e)) {
-        if (json_decode(&c->arena, e, inner_fields, 2, &m->marks[i], &c->why) == SOTTO_OK) continue;
+        if (json_decode(&c->arena, e, inner_fields, 2, &m->marks[i], &c->why, NULL) == SOTTO_OK) continue;
         c->field = "marks";
         return PROBLEM_BAD_FIELD;
     }

@@ -40,7 +40,7 @@ static enum sotto_err decode(struct client *c, struct arena *arena, struct json 
     (void)c;
     uint8_t room[256];
     struct buffer why = {.data = room, .size = sizeof room, .max = sizeof room};
-    return json_decode(arena, object, fields, count, out, &why);
+    return json_decode(arena, object, fields, count, out, &why, NULL);
 }
 
 /* ---- Messages ---------------------------------------------------------- */

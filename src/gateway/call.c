@@ -131,7 +131,7 @@ void calls_deinit(struct gateway_loop *gl)
 
 enum problem call_decode(struct call *c, const struct json_field *fields, size_t count, void *out)
 {
-    if (json_decode(&c->arena, c->fields, fields, count, out, &c->why) == SOTTO_OK) return PROBLEM_NONE;
+    if (json_decode(&c->arena, c->fields, fields, count, out, &c->why, &c->field) == SOTTO_OK) return PROBLEM_NONE;
     return PROBLEM_BAD_FIELD;
 }
 

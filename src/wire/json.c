@@ -452,9 +452,12 @@ static enum sotto_err decode_field(struct arena *arena, const struct json_field 
 }
 
 enum sotto_err json_decode(struct arena *arena, struct json object, const struct json_field *fields,
-                           size_t count, void *out, struct buffer *why_out)
+                           size_t count, void *out, struct buffer *why_out, const char **field_out)
 {
     SOTTO_ASSERT(count <= 64);
+    const char *ignored;
+    if (field_out == NULL) field_out = &ignored;
+    *field_out = NULL;
     if (json_type(object) != JSON_OBJECT) {
         buffer_clear(why_out);
         buffer_append_str(why_out, "An object was expected.");
@@ -466,6 +469,7 @@ enum sotto_err json_decode(struct arena *arena, struct json object, const struct
         size_t i = 0;
         while (i < count && !name_is(object.doc, key, fields[i].name)) i++;
         if (i == count) continue;
+        *field_out = fields[i].name;
         if (seen & (uint64_t)1 << i) return wrong(why_out, &fields[i], "is there twice");
         seen |= (uint64_t)1 << i;
         struct json v = {object.doc, key + 1};
@@ -475,7 +479,10 @@ enum sotto_err json_decode(struct arena *arena, struct json object, const struct
         if (err != SOTTO_OK) return err;
         if (fields[i].present_offset != SIZE_MAX) *(bool *)((uint8_t *)out + fields[i].present_offset) = true;
     }
-    for (size_t i = 0; i < count; i++)
+    for (size_t i = 0; i < count; i++) {
+        *field_out = fields[i].name;
         if (fields[i].required && !(given & (uint64_t)1 << i)) return wrong(why_out, &fields[i], "is missing");
+    }
+    *field_out = NULL;
     return SOTTO_OK;
 }

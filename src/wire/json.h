@@ -57,11 +57,12 @@ struct json_field {
     size_t present_offset;   /* of a bool set when the member is there; SIZE_MAX: none */
 };
 /* Decodes `object` into `out` (which the caller cleared). On SOTTO_ERR_INVALID
- * `why_out` says which field and what is wrong, for the person. Members that
- * the table does not name are ignored. null counts as absent. */
+ * `why_out` says which field and what is wrong, for the person; *field_out is its name
+ * in the table, for the program (field_out may be NULL). Members that the table does
+ * not name are ignored. null counts as absent. */
 SOTTO_CHECKED enum sotto_err json_decode(struct arena *arena, struct json object,
                                          const struct json_field *fields, size_t count, void *out,
-                                         struct buffer *why_out);
+                                         struct buffer *why_out, const char **field_out);
 
 /* Writer: the caller writes the punctuation with these, commas are automatic.
  * No nesting limit is checked: it writes what we say. */

@@ -83,7 +83,7 @@ static bool pass(struct slice text, struct buffer *out)
         struct fields f = {.count = 0};
         struct buffer why;
         buffer_init(&why, 1024);
-        if (json_decode(&arena, root, table, sizeof(table) / sizeof(table[0]), &f, &why) == SOTTO_OK) {
+        if (json_decode(&arena, root, table, sizeof(table) / sizeof(table[0]), &f, &why, NULL) == SOTTO_OK) {
             SOTTO_ASSERT(f.name.len <= 64 && f.data.len <= 128 && f.count <= 1000);
             SOTTO_ASSERT(f.list.doc == NULL || json_count(f.list) <= 8);
             SOTTO_ASSERT(f.has_count == (json_type(json_get(root, "count")) == JSON_NUMBER));

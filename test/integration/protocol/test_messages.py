@@ -91,6 +91,8 @@ def test_bad_sends_store_nothing(server):
         status, answer = a.api.call("POST", "/messages", fields)
         assert status != 200 and (code is None and answer["code"] in ("bad_field", "too_large") or
                                   answer["code"] == code), (change, answer)
+        if answer["code"] == "bad_field":
+            assert answer["field"] in change or answer["field"] in ("to", "payload"), (change, answer)
     stranger = Rest(server, register(server).token)
     status, answer = stranger.call("POST", "/messages", {**message(None), "conversationId": conversation})
     assert answer["code"] in ("not_a_member", "not_found")

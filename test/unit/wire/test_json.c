@@ -16,6 +16,7 @@
 struct fixture {
     struct arena arena;
     struct buffer why, text;
+    const char *field;
     uint8_t first[1024];
 };
 
@@ -321,7 +322,7 @@ static enum sotto_err decode(struct fixture *f, const char *text, struct request
 {
     memset(out, 0, sizeof(*out));
     buffer_clear(&f->why);
-    return json_decode(&f->arena, parse(f, text), fields, sizeof(fields) / sizeof(fields[0]), out, &f->why);
+    return json_decode(&f->arena, parse(f, text), fields, sizeof(fields) / sizeof(fields[0]), out, &f->why, &f->field);
 }
 
 static void json__decode__every_kind(void **state)
@@ -337,6 +338,7 @@ static void json__decode__every_kind(void **state)
     assert_true(r.urgent && r.has_count);
     assert_int_equal(json_count(r.list), 2);
     assert_int_equal(decode(f, "{\"name\":\"n\",\"count\":null,\"data\":null}", &r), SOTTO_OK);
+    assert_null(f->field);
     assert_false(r.has_count);
 }
 
@@ -369,6 +371,8 @@ static void json__decode__says_what_is_wrong(void **state)
     for (size_t i = 0; i < sizeof(cases) / sizeof(cases[0]); i++) {
         struct request r;
         assert_int_equal(decode(f, cases[i].text, &r), SOTTO_ERR_INVALID);
+        if (i == 0) assert_null(f->field);
+        else assert_memory_equal(f->field, cases[i].why + 1, strlen(f->field));
         buffer_append_byte(&f->why, 0);
         assert_string_equal((const char *)f->why.data, cases[i].why);
     }
@@ -392,7 +396,7 @@ static void json__decode__a_full_arena_is_no_mistake_of_the_sender(void **state)
     struct json root = parse(f, "{\"name\":\"\\u0061\"}");
     struct arena none;
     arena_init(&none, NULL, 0, 0);
-    assert_int_equal(json_decode(&none, root, fields, 1, &r, &f->why), SOTTO_ERR_FULL);
+    assert_int_equal(json_decode(&none, root, fields, 1, &r, &f->why, NULL), SOTTO_ERR_FULL);
     arena_deinit(&none);
 }
 
