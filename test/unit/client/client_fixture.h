@@ -228,4 +228,29 @@ static inline void go_live(struct fixture *f)
     forget(f);
 }
 
+/* conversation.updated: `delivered` to the own user, on another device. */
+static inline void announce(struct fixture *f, const struct script *s, unsigned delivered, unsigned last)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 16);
+    buffer_append_str(&b, "{\"type\":\"conversation.updated\",\"conversationId\":\"");
+    buffer_append_id(&b, s->conversation);
+    buffer_printf(&b, "\",\"kind\":\"direct\",\"lastSequence\":%u,\"members\":[{\"userId\":\"", last);
+    buffer_append_id(&b, f->user);
+    buffer_printf(&b, "\",\"role\":\"member\",\"delivered\":%u,\"read\":%u}]}", delivered, delivered);
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    drain(f);
+    buffer_deinit(&b);
+}
+
+static inline void refuse_pull(struct fixture *f, const struct script *s, const char *code, unsigned retry_ms)
+{
+    char id[ID_TEXT_LEN + 1], text[256];
+    id_format(s->conversation, id);
+    (void)snprintf(text, sizeof text,
+                   "{\"type\":\"error\",\"re\":\"history:%s\",\"code\":\"%s\",\"message\":\"x\",\"retryAfterMs\":%u}",
+                   id, code, retry_ms);
+    feed(f, text);
+}
+
 #endif

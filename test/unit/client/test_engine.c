@@ -58,21 +58,6 @@ static void engine__message__changed_history_is_reported(void **state)
     assert_false(saw(&f->events, "broken"));
 }
 
-/* conversation.updated: `delivered` to the own user, on another device. */
-static void announce(struct fixture *f, const struct script *s, unsigned delivered, unsigned last)
-{
-    struct buffer b;
-    buffer_init(&b, 1 << 16);
-    buffer_append_str(&b, "{\"type\":\"conversation.updated\",\"conversationId\":\"");
-    buffer_append_id(&b, s->conversation);
-    buffer_printf(&b, "\",\"kind\":\"direct\",\"lastSequence\":%u,\"members\":[{\"userId\":\"", last);
-    buffer_append_id(&b, f->user);
-    buffer_printf(&b, "\",\"role\":\"member\",\"delivered\":%u,\"read\":%u}]}", delivered, delivered);
-    client_frame(f->client, buffer_slice(&b), f->now_ms);
-    drain(f);
-    buffer_deinit(&b);
-}
-
 /* While this device was away another of the same person has read it all. */
 static void engine__new_conversation__is_shown_from_its_beginning(void **state)
 {
@@ -183,16 +168,6 @@ static void answer_pull(struct fixture *f, struct script *s, const char *const *
     client_frame(f->client, buffer_slice(&b), f->now_ms);
     buffer_deinit(&b);
     drain(f);
-}
-
-static void refuse_pull(struct fixture *f, const struct script *s, const char *code, unsigned retry_ms)
-{
-    char id[ID_TEXT_LEN + 1], text[256];
-    id_format(s->conversation, id);
-    (void)snprintf(text, sizeof text,
-                   "{\"type\":\"error\",\"re\":\"history:%s\",\"code\":\"%s\",\"message\":\"x\",\"retryAfterMs\":%u}",
-                   id, code, retry_ms);
-    feed(f, text);
 }
 
 static void engine__gap__pulled_again_when_refused_for_now(void **state)
@@ -334,37 +309,6 @@ static void engine__marks__coalesced_and_told_until_confirmed(void **state)
     assert_true(saw(&f->frames, "\"sequence\":5"));
 }
 
-static void send_text(struct fixture *f, const struct script *s, const char *id, const char *text)
-{
-    struct client_send send = {.to = s->peer, .client_msg_id = slice_str(id), .type = SLICE_LIT("text"),
-                               .payload = slice_str(text)};
-    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_OK);
-    drain(f);
-}
-
-/* message.sent as the server answers the next message of the conversation. */
-static void answer_sent(struct fixture *f, struct script *s, const char *id, const char *text)
-{
-    struct buffer whole, b;
-    buffer_init(&whole, 1 << 16);
-    buffer_init(&b, 1 << 16);
-    script_message(s, f, text, 3, id, NULL, &whole);
-    struct id message = {{0}};
-    message.bytes[0] = s->peer.bytes[0];
-    message.bytes[15] = (uint8_t)s->sequence;
-    buffer_printf(&b, "{\"type\":\"message.sent\",\"re\":\"%s\",\"clientMsgId\":\"%s\",\"conversationId\":\"", id, id);
-    buffer_append_id(&b, s->conversation);
-    buffer_append_str(&b, "\",\"messageId\":\"");
-    buffer_append_id(&b, message);
-    buffer_printf(&b, "\",\"sequence\":%llu", (unsigned long long)s->sequence);
-    put_hash(&b, "chain", s->chain);
-    buffer_append_str(&b, ",\"ts\":1790000000000}");
-    client_frame(f->client, buffer_slice(&b), f->now_ms);
-    drain(f);
-    buffer_deinit(&whole);
-    buffer_deinit(&b);
-}
-
 static void break_and_return(struct fixture *f, unsigned code)
 {
     client_closed(f->client, code, f->now_ms);
@@ -416,174 +360,6 @@ static void engine__replaced__long_after_it_broke__ends(void **state)
     assert_int_equal(client_phase(f->client), CLIENT_ENDED);
 }
 
-static void engine__outbox__one_at_a_time_per_conversation(void **state)
-{
-    struct fixture *f = *state;
-    struct script s, other;
-    go_live(f);
-    script_init(&s, f, 1);
-    script_init(&other, f, 2);
-    send_text(f, &s, "a", "one");
-    send_text(f, &s, "b", "two");
-    send_text(f, &other, "c", "three");
-    assert_true(saw(&f->frames, "\"clientMsgId\":\"a\""));
-    assert_false(saw(&f->frames, "\"clientMsgId\":\"b\""));
-    assert_true(saw(&f->frames, "\"clientMsgId\":\"c\""));
-    answer_sent(f, &s, "a", "one");
-    assert_true(saw(&f->events, "sent "));
-    assert_true(saw(&f->frames, "\"clientMsgId\":\"b\""));
-    assert_int_equal(client_outbox_count(f->client), 2);
-    assert_int_equal(f->store.committed.queue_count, 2);
-    assert_false(saw(&f->events, "broken"));
-}
-
-/* Our message has number 3, and numbers 1 and 2 have not come yet: it is shown in its
- * turn, once, and not sent again meanwhile. */
-static void engine__outbox__answered_ahead_is_shown_in_its_turn(void **state)
-{
-    struct fixture *f = *state;
-    struct script s, ahead;
-    struct buffer b;
-    go_live(f);
-    script_init(&s, f, 1);
-    announce(f, &s, 0, 0);
-    send_text(f, &s, "a", "three");
-    ahead = s;
-    ahead.sequence = 2;
-    forget(f);
-    answer_sent(f, &ahead, "a", "three");
-    assert_int_equal(f->events.len, 0);
-    assert_true(saw(&f->frames, "\"since\":0"));
-    forget(f);
-    pass_time(f, CLIENT_ANSWER_TIMEOUT_MS + 1);
-    assert_false(saw(&f->frames, "clientMsgId"));
-    assert_true(f->connected);
-    buffer_init(&b, 1 << 16);
-    buffer_append_str(&b, "{\"type\":\"history\",\"re\":\"history:");
-    buffer_append_id(&b, s.conversation);
-    buffer_append_str(&b, "\",\"messages\":[");
-    script_message(&s, f, "one", 0, NULL, NULL, &b);
-    buffer_append_str(&b, ",");
-    script_message(&s, f, "two", 0, NULL, NULL, &b);
-    buffer_append_str(&b, ",");
-    script_message(&s, f, "three", 3, "a", NULL, &b);
-    buffer_append_str(&b, "],\"hasMore\":false}");
-    client_frame(f->client, buffer_slice(&b), f->now_ms);
-    drain(f);
-    buffer_deinit(&b);
-    buffer_append_byte(&f->events, '\0');
-    assert_string_equal((char *)f->events.data, "message message sent ");
-    assert_int_equal(f->last.message.sequence, 3);
-    assert_int_equal(client_outbox_count(f->client), 0);
-    assert_int_equal(f->store.committed.queue_count, 0);
-}
-
-static void engine__outbox__answered_ahead_of_what_is_gone(void **state)
-{
-    struct fixture *f = *state;
-    struct script s;
-    char id[ID_TEXT_LEN + 1], text[256];
-    go_live(f);
-    script_init(&s, f, 1);
-    announce(f, &s, 0, 0);
-    send_text(f, &s, "a", "far");
-    s.sequence = 40;
-    forget(f);
-    answer_sent(f, &s, "a", "far");
-    id_format(s.conversation, id);
-    (void)snprintf(text, sizeof text, "{\"type\":\"history\",\"re\":\"history:%s\",\"messages\":[],\"hasMore\":false}", id);
-    feed(f, text);
-    buffer_append_byte(&f->events, '\0');
-    assert_string_equal((char *)f->events.data, "hole sent ");
-    assert_int_equal(f->last.sequence, 41);
-    assert_int_equal(client_outbox_count(f->client), 0);
-    /* The pull is refused for good: it is with the server all the same. */
-    send_text(f, &s, "b", "farther");
-    s.sequence += 5;
-    forget(f);
-    answer_sent(f, &s, "b", "farther");
-    refuse_pull(f, &s, "not_a_member", 0);
-    assert_true(saw(&f->events, "sent "));
-    assert_int_equal(client_outbox_count(f->client), 0);
-}
-
-static void engine__outbox__sent_again_after_the_connection_broke(void **state)
-{
-    struct fixture *f = *state;
-    struct script s;
-    go_live(f);
-    script_init(&s, f, 1);
-    send_text(f, &s, "a", "one");
-    client_closed(f->client, 1006, f->now_ms);
-    drain(f);
-    client_destroy(&f->client); /* a crash: only the store is left */
-    assert_int_equal(make_client(f), SOTTO_OK);
-    forget(f);
-    go_live(f);
-    pass_time(f, 0);
-    send_text(f, &s, "b", "two");
-    client_closed(f->client, 1006, f->now_ms);
-    drain(f);
-    forget(f);
-    pass_time(f, 60000);
-    client_opened(f->client, f->now_ms);
-    drain(f);
-    hello(f);
-    feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c0\"}");
-    assert_true(saw(&f->frames, "\"clientMsgId\":\"a\""));
-    assert_false(saw(&f->frames, "\"clientMsgId\":\"b\""));
-    /* The first one had arrived: it comes back in the conversation as ours. */
-    struct buffer b;
-    buffer_init(&b, 1 << 16);
-    script_message(&s, f, "one", 3, "a", "c1", &b);
-    client_frame(f->client, buffer_slice(&b), f->now_ms);
-    drain(f);
-    assert_true(saw(&f->events, "sent "));
-    assert_true(saw(&f->frames, "\"clientMsgId\":\"b\""));
-    buffer_deinit(&b);
-}
-
-static void engine__outbox__refusals(void **state)
-{
-    struct fixture *f = *state;
-    struct script s;
-    go_live(f);
-    script_init(&s, f, 1);
-    send_text(f, &s, "a", "one");
-    send_text(f, &s, "b", "two");
-    feed(f, "{\"type\":\"error\",\"re\":\"a\",\"code\":\"rate_limited\",\"message\":\"m\",\"requestId\":\"r\","
-            "\"retryAfterMs\":2000}");
-    assert_int_equal(client_outbox_count(f->client), 2);
-    forget(f);
-    pass_time(f, 1900);
-    assert_int_equal(f->frames.len, 0);
-    pass_time(f, 700);
-    assert_true(saw(&f->frames, "\"clientMsgId\":\"a\""));
-    assert_false(saw(&f->frames, "\"clientMsgId\":\"b\"")); /* no overtaking */
-    feed(f, "{\"type\":\"error\",\"re\":\"a\",\"code\":\"no_such_user\",\"message\":\"m\",\"requestId\":\"r\"}");
-    assert_true(saw(&f->events, "failed "));
-    assert_true(saw(&f->frames, "\"clientMsgId\":\"b\""));
-    assert_int_equal(f->store.committed.queue_count, 1);
-}
-
-static void engine__outbox__bounds(void **state)
-{
-    struct fixture *f = *state;
-    struct script s;
-    go_live(f);
-    script_init(&s, f, 1);
-    struct client_send send = {.to = s.peer, .client_msg_id = SLICE_LIT("a"), .type = SLICE_LIT("text"),
-                               .payload = SLICE_LIT("x")};
-    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_OK);
-    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_ERR_EXISTS);
-    send.conversation = s.conversation;
-    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_ERR_INVALID);
-    send.conversation = (struct id){{0}};
-    send.type = SLICE_LIT("");
-    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_ERR_INVALID);
-    drain(f);
-}
-
 static void engine__send__makes_an_id_in_order_of_time_if_it_knows_the_time(void **state)
 {
     struct fixture *f = *state;
@@ -610,29 +386,6 @@ static void close_with(struct fixture *f, unsigned code)
     forget(f);
     client_closed(f->client, code, f->now_ms);
     drain(f);
-}
-
-static void engine__outbox__another_message_under_the_key_is_not_taken_for_it(void **state)
-{
-    struct fixture *f = *state;
-    struct script s;
-    struct buffer b;
-    go_live(f);
-    script_init(&s, f, 1);
-    struct client_send send = {.to = s.peer, .client_msg_id = SLICE_LIT("k"), .type = SLICE_LIT("text"),
-                               .payload = SLICE_LIT("two")};
-    assert_int_equal(client_send(f->client, &send, f->now_ms, NULL), SOTTO_OK);
-    drain(f);
-    buffer_init(&b, 1 << 16);
-    script_message(&s, f, "one", 3, "k", "c1", &b);
-    client_frame(f->client, buffer_slice(&b), f->now_ms);
-    buffer_deinit(&b);
-    drain(f);
-    assert_int_equal(client_outbox_count(f->client), 1);
-    assert_string_equal(f->last_text, "one");
-    feed(f, "{\"type\":\"error\",\"re\":\"k\",\"code\":\"client_msg_id_conflict\",\"message\":\"x\"}");
-    assert_true(saw(&f->events, "failed "));
-    assert_int_equal(client_outbox_count(f->client), 0);
 }
 
 static void engine__close_codes__tell_what_to_do(void **state)
@@ -876,17 +629,10 @@ int main(void)
         T(engine__accept_max__leaves_the_rest_to_the_next_client),
         T(engine__accept_max__makes_no_hole_of_what_it_left),
         T(engine__marks__coalesced_and_told_until_confirmed),
-        T(engine__outbox__one_at_a_time_per_conversation),
         T(engine__backoff__short_while_the_backlog_comes_forward),
         T(engine__replaced__by_its_own_broken_connection__comes_back_once),
         T(engine__replaced__long_after_it_broke__ends),
-        T(engine__outbox__answered_ahead_is_shown_in_its_turn),
-        T(engine__outbox__answered_ahead_of_what_is_gone),
-        T(engine__outbox__sent_again_after_the_connection_broke),
-        T(engine__outbox__refusals),
-        T(engine__outbox__bounds),
         T(engine__send__makes_an_id_in_order_of_time_if_it_knows_the_time),
-        T(engine__outbox__another_message_under_the_key_is_not_taken_for_it),
         T(engine__close_codes__tell_what_to_do),
         T(engine__close_codes__resume_token_over_is_not_signed_out),
         T(engine__silence__asks_then_gives_up),
