@@ -70,7 +70,7 @@ lint: dependencies $(BUILD)/CMakeCache.txt ## layers, headers, style, clang-tidy
 	tools/check-layers
 	tools/check-headers $(BUILD)
 	tools/check-style
-	shellcheck -S warning $$(grep -lE '^#!/(bin|usr/bin/env) ?bash' -r tools .ci)
+	shellcheck -S warning $$(grep -lE '^#!/(bin/|usr/bin/env )bash' -r tools .ci)
 	tools/run-tidy $(BUILD)
 
 .PHONY: asan
