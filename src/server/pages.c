@@ -42,19 +42,22 @@ void server_observe(struct server *s)
     atomic_store_explicit(&s->open_files, count_open_files(), memory_order_relaxed);
 }
 
+/* For /readyz and sotto_ready alike. */
+static bool is_ready(struct server *s)
+{
+    return !atomic_load(&s->draining) && !atomic_load(&s->disk_full);
+}
+
 static unsigned write_readiness(struct server *s, struct buffer *body)
 {
-    bool draining = atomic_load(&s->draining), full = atomic_load(&s->disk_full);
-    bool engine_stopped = engine_draining(s->engine);
-    bool ready = !draining && !full && !engine_stopped;
+    bool ready = is_ready(s);
     struct json_writer w = json_writer_of(body);
     json_begin_object(&w);
     json_put_bool(&w, "ready", ready);
     json_key(&w, "reasons");
     json_begin_array(&w);
-    if (draining) json_write_string(&w, SLICE_LIT("draining"));
-    if (full) json_write_string(&w, SLICE_LIT("disk_full"));
-    if (engine_stopped && !draining) json_write_string(&w, SLICE_LIT("engine_stopped"));
+    if (atomic_load(&s->draining)) json_write_string(&w, SLICE_LIT("draining"));
+    if (atomic_load(&s->disk_full)) json_write_string(&w, SLICE_LIT("disk_full"));
     json_end_array(&w);
     json_put_u64(&w, "diskFreeBytes", atomic_load(&s->disk_free_bytes));
     json_end_object(&w);
@@ -108,8 +111,7 @@ static void write_process_metrics(struct server *s, struct buffer *out)
                atomic_load(&s->disk_free_bytes));
     metric_u64(out, "sotto_disk_reserve_bytes", "gauge", "Free space below which sends are refused.",
                s->loaded.config.disk_reserve_bytes);
-    metric_u64(out, "sotto_ready", "gauge", "1 when the server takes new work.",
-               !atomic_load(&s->draining) && !atomic_load(&s->disk_full));
+    metric_u64(out, "sotto_ready", "gauge", "1 when the server takes new work.", is_ready(s));
     metric_u64(out, "sotto_engine_queue_length", "gauge", "Records waiting for the writer.",
                engine_queue_depth(s->engine));
     metric_u64(out, "sotto_work_queue_length", "gauge", "Jobs waiting for the workers.", workers_depth(s->workers));

@@ -33,17 +33,21 @@ static bool take_signals(struct server *s)
     return s->signal_fd >= 0;
 }
 
+#define QUIT_REASON "second signal, ending at once. What was acknowledged is on disk."
+/* A signal handler can do no more than write what is ready. */
+static const char *quit_line = "sottod: " QUIT_REASON "\n";
+
 static void quit_now(int signal_number)
 {
-    static const char text[] = "sottod: second signal, ending at once. What was acknowledged is on disk.\n";
-    ssize_t n = write(STDERR_FILENO, text, sizeof(text) - 1);
+    ssize_t n = write(STDERR_FILENO, quit_line, strlen(quit_line));
     (void)n;
     (void)signal_number;
     _exit(EXIT_CODE_FAILED);
 }
 
-static void quit_on_second_signal(void)
+static void quit_on_second_signal(bool json)
 {
+    if (json) quit_line = "{\"level\":\"warn\",\"event\":\"server.quit\",\"reason\":\"" QUIT_REASON "\"}\n";
     struct sigaction action = {.sa_handler = quit_now};
     sigset_t set;
     sigemptyset(&set);
@@ -116,7 +120,7 @@ enum exit_code server_run(const struct command_line *line)
     if (code == EXIT_CODE_OK) {
         notify_send(&s.notify, "READY=1");
         serve(&s);
-        quit_on_second_signal();
+        quit_on_second_signal(s.loaded.config.log_form == LOG_FORM_JSON);
     }
     server_stop(&s);
     close(s.signal_fd);

@@ -86,16 +86,17 @@ def begin_registration(server, username):
     return s
 
 
-@pytest.fixture
-def stuck(server):
+@pytest.fixture(params=["text", "json"])
+def stuck(make_server, request):
     """A server with a request in flight: its database is locked by us."""
+    server = make_server(log_format=request.param).start()
     server.register("anna")
     lock = sqlite3.connect(server.data / "directory.db", isolation_level=None)
     lock.execute("BEGIN IMMEDIATE")
-    request = begin_registration(server, "ben")
+    waiting = begin_registration(server, "ben")
     wait_for(lambda: b'sotto_requests_total{via="rest"} 2\n' in server.http("GET", "/metrics")[2])
-    yield server, lock, request
-    request.close()
+    yield server, lock, waiting
+    waiting.close()
     lock.close()
 
 
@@ -110,13 +111,16 @@ def test_stop__waits_for_what_is_in_flight(stuck):
     assert server.wait() == 0
 
 
-def test_stop__second_signal_ends_at_once(stuck):
+def test_stop__second_signal_ends_at_once(stuck, request):
     server, _, _ = stuck
     server.signal(signal.SIGTERM)
     server.wait_for_log("server.drain")
     server.signal(signal.SIGTERM)
     assert server.wait(3) == 1
     assert "second signal" in server.log()
+    if request.node.callspec.params["stuck"] == "json":
+        events = [json.loads(line)["event"] for line in server.log().splitlines()]
+        assert events[-1] == "server.quit"
 
 
 def test_kill__restart_without_ceremony(server):
