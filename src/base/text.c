@@ -164,10 +164,11 @@ static int hex_value(uint8_t c)
 enum sotto_err hex_decode(struct slice text, uint8_t *out, size_t out_len)
 {
     if (text.len % 2 != 0 || text.len / 2 != out_len) return SOTTO_ERR_INVALID;
-    for (size_t i = 0; i < text.len; i++)
-        if (hex_value(text.data[i]) < 0) return SOTTO_ERR_INVALID;
-    for (size_t i = 0; i < out_len; i++)
-        out[i] = (uint8_t)(hex_value(text.data[2 * i]) << 4 | hex_value(text.data[2 * i + 1]));
+    for (size_t i = 0; i < out_len; i++) {
+        int high = hex_value(text.data[2 * i]), low = hex_value(text.data[2 * i + 1]);
+        if (high < 0 || low < 0) return SOTTO_ERR_INVALID;
+        out[i] = (uint8_t)(high * 16 + low);
+    }
     return SOTTO_OK;
 }
 

@@ -163,6 +163,7 @@ static void delivery_received(struct mail *mail, void *receiver)
         uintptr_t tagged = (uintptr_t)d->events[i];
         if (i + 1 < d->count) prefetch(d->events[i + 1], offsetof(struct event, message));
         struct event *e = (struct event *)(tagged & ~(uintptr_t)1);
+        SOTTO_ASSERT(e != NULL);
         deliver_event(gl, e, tagged & 1);
         if (e->kind == EVENT_MESSAGE && e->received_us != 0 && i == 0) {
             uint64_t now = clock_monotonic_us(gl->gateway->services->clock);
