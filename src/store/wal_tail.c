@@ -112,8 +112,7 @@ static bool begins_later(const struct log *log, size_t bad)
     return false;
 }
 
-/* Opens the log with the highest number; -1 if there is none. */
-static int open_newest(const char *directory)
+int wal_open_newest(const char *directory, int flags)
 {
     DIR *dir = opendir(directory);
     if (dir == NULL) return -1;
@@ -126,14 +125,14 @@ static int open_newest(const char *directory)
         newest = number;
         snprintf(name, sizeof(name), "%s", entry->d_name);
     }
-    int fd = name[0] == '\0' ? -1 : openat(dirfd(dir), name, O_RDONLY | O_CLOEXEC);
+    int fd = name[0] == '\0' ? -1 : openat(dirfd(dir), name, flags | O_CLOEXEC);
     closedir(dir);
     return fd;
 }
 
 bool wal_tail_is_torn(const char *directory)
 {
-    int fd = open_newest(directory);
+    int fd = wal_open_newest(directory, O_RDONLY);
     struct stat status;
     bool torn = false;
     if (fd < 0) return false;

@@ -9,5 +9,7 @@
  * nothing whole begins: only the write that was under way is lost. Reads the
  * file; changes nothing. False also when it cannot be read. */
 bool wal_tail_is_torn(const char *directory);
+/* Opens the log with the highest number, flags as of open(2); -1 if there is none. */
+int wal_open_newest(const char *directory, int flags);
 
 #endif

@@ -8,6 +8,7 @@
 #include <sys/wait.h>
 
 #include "base/bytes.h"
+#include "store/wal_ahead.h"
 #include "store/wal_tail.h"
 
 /* How often to look again for what the store's own threads do in their time: a
@@ -75,17 +76,21 @@ static void child_write(const char *path, uint64_t from, int out)
     }
 }
 
-/* Commits `count` rows of 200 bytes and is gone without closing. */
-static void child_leave(const char *path, uint64_t count)
+/* Rows that lie in one block of the log, or in several. */
+enum { ROW_LEN = 200, WIDE_ROW_LEN = 100 * 1000 };
+
+/* Commits five rows and is gone without closing. */
+static void child_leave(const char *path, uint64_t row_len)
 {
     struct store *s = child_open(path);
     struct store_batch *b = store_batch_create(s);
-    for (unsigned n = 0; n < count; n++) {
-        char key[16], value[200];
+    for (unsigned n = 0; n < 5; n++) {
+        static char value[WIDE_ROW_LEN];
+        char key[16];
         snprintf(key, sizeof(key), "k%02u", n);
-        memset(value, 'a' + (int)n, sizeof(value));
+        memset(value, 'a' + (int)n, row_len);
         store_batch_clear(b);
-        store_put(b, STORE_MESSAGE, slice_str(key), slice_of(value, sizeof(value)));
+        store_put(b, STORE_MESSAGE, slice_str(key), slice_of(value, row_len));
         child_check(store_commit(s, b) == SOTTO_OK);
     }
     _exit(0);
@@ -143,46 +148,77 @@ static void store_rocksdb__kill__loses_nothing_that_was_synced(void **state)
     }
 }
 
-/* A log with `count` commits of 200 bytes that no close has tidied up. */
-static void leave_log(const char *path, unsigned count)
+/* Where RocksDB's part of a log ends and the zeros begin that lie ahead. */
+static size_t log_used(const char *path)
 {
-    int status;
-    pid_t child = start_child("leave", path, count, STDERR_FILENO);
-    assert_int_equal(waitpid(child, &status, 0), child);
-    assert_int_equal(status, 0);
+    size_t len = file_len(path);
+    uint8_t *bytes = sotto_alloc(len + 1);
+    int fd = open(path, O_RDONLY);
+    assert_true(fd >= 0);
+    assert_int_equal(read(fd, bytes, len), len);
+    close(fd);
+    while (len != 0 && bytes[len - 1] == 0) len--;
+    free(bytes);
+    return len;
 }
 
-static bool has_row(struct store *s, unsigned n)
+/* A log with five commits that no close has tidied up. */
+static void leave_log(const char *path, size_t row_len, char log[PATH_MAX])
 {
-    char key[16], value[201] = {0};
+    int status;
+    pid_t child = start_child("leave", path, row_len, STDERR_FILENO);
+    assert_int_equal(waitpid(child, &status, 0), child);
+    assert_int_equal(status, 0);
+    assert_true(newest_file(path, ".log", log));
+}
+
+static bool has_row(struct store *s, unsigned n, size_t row_len)
+{
+    static char value[WIDE_ROW_LEN + 1];
+    char key[16];
     snprintf(key, sizeof(key), "k%02u", n);
-    memset(value, 'a' + (int)n, 200);
+    memset(value, 0, sizeof(value));
+    memset(value, 'a' + (int)n, row_len);
     return has_value(s, key, value);
+}
+
+/* Leaves a log, does to it what a crash of the machine may do to the last write, opens it. */
+static struct store *open_torn(const char *path, size_t row_len, size_t torn, bool zeros)
+{
+    char log[PATH_MAX];
+    remove_tree(path);
+    leave_log(path, row_len, log);
+    size_t keep = log_used(log) - torn, len = file_len(log);
+    assert_int_equal(truncate(log, (off_t)keep), 0);
+    if (zeros) assert_int_equal(truncate(log, (off_t)len), 0);
+    return must_open(path);
 }
 
 static void store_rocksdb__torn_end__drops_the_last_write_only(void **state)
 {
+    static const struct { size_t row_len, step; } rows[] = {{ROW_LEN, 33}, {WIDE_ROW_LEN, 17001}};
+    const struct folder *f = *state;
+    for (size_t i = 0; i < 2 * sizeof(rows) / sizeof(rows[0]); i++) {
+        size_t row_len = rows[i / 2].row_len;
+        for (size_t torn = 1; torn < row_len; torn += rows[i / 2].step) {
+            struct store *s = open_torn(f->store, row_len, torn, i % 2);
+            for (unsigned n = 0; n < 4; n++) assert_true(has_row(s, n, row_len));
+            assert_false(has_row(s, 4, row_len));
+            store_close(&s);
+        }
+    }
+}
+
+static void store_rocksdb__hole_in_the_last_write__drops_it_only(void **state)
+{
     const struct folder *f = *state;
     char log[PATH_MAX];
-    /* Cut short by each length in turn, as by a crash of the machine. */
-    for (size_t cut = 1; cut < 200; cut += 33) {
-        leave_log(f->store, 5);
-        assert_true(newest_file(f->store, ".log", log));
-        assert_int_equal(truncate(log, (off_t)(file_len(log) - cut)), 0);
-        struct store *s = must_open(f->store);
-        for (unsigned n = 0; n < 4; n++) assert_true(has_row(s, n));
-        assert_false(has_row(s, 4));
-        store_close(&s);
-        remove_tree(f->store);
-    }
-    /* Or with a hole in it. */
-    leave_log(f->store, 5);
-    assert_true(newest_file(f->store, ".log", log));
-    damage(log, file_len(log) - 50, 20);
+    leave_log(f->store, ROW_LEN, log);
+    damage(log, log_used(log) - 50, 20);
     assert_true(wal_tail_is_torn(f->store));
     struct store *s = must_open(f->store);
-    for (unsigned n = 0; n < 4; n++) assert_true(has_row(s, n));
-    assert_false(has_row(s, 4));
+    for (unsigned n = 0; n < 4; n++) assert_true(has_row(s, n, ROW_LEN));
+    assert_false(has_row(s, 4, ROW_LEN));
     put_one(s, "k04", "again");
     store_close(&s);
     s = must_open(f->store);
@@ -190,18 +226,52 @@ static void store_rocksdb__torn_end__drops_the_last_write_only(void **state)
     store_close(&s);
 }
 
+/* What is written lands on zeros that were there before, also in the logs that
+ * follow the first; closing leaves none. */
+static void store_rocksdb__log__grows_over_zeros(void **state)
+{
+    const struct folder *f = *state;
+    static char value[20 * 1000];
+    char log[PATH_MAX], first[PATH_MAX];
+    memset(value, 'v', sizeof(value) - 1);
+    struct store *s = must_open(f->store);
+    put_one(s, "first", "v");
+    assert_true(newest_file(f->store, ".log", first));
+    unsigned over_zeros = 0, logs = 1;
+    enum { COMMITS = 200 };
+    for (unsigned n = 0; n < COMMITS; n++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%03u", n);
+        put_one(s, key, value);
+        assert_true(newest_file(f->store, ".log", log));
+        logs += strcmp(log, first) != 0;
+        snprintf(first, sizeof(first), "%s", log);
+        size_t used = log_used(log), len = file_len(log);
+        over_zeros += len % 4096 == 0 && len > used;
+        assert_true(len < used + 2 * WAL_AHEAD_BYTES + sizeof(value));
+    }
+    /* All but the first of each log. */
+    assert_true(logs > 2 && over_zeros >= COMMITS - logs);
+    store_close(&s);
+    assert_true(newest_file(f->store, ".log", log));
+    assert_int_equal(file_len(log), log_used(log));
+    s = must_open(f->store);
+    assert_true(has_value(s, "k000", value) && has_value(s, "k199", value));
+    store_close(&s);
+}
+
 static void store_rocksdb__damaged_log__refuses_and_says_what_to_do(void **state)
 {
     const struct folder *f = *state;
     char log[PATH_MAX];
-    leave_log(f->store, 5);
-    assert_true(newest_file(f->store, ".log", log));
-    damage(log, file_len(log) - 400, 8); /* in the last but one */
+    leave_log(f->store, ROW_LEN, log);
+    size_t last_but_one = log_used(log) - 2 * ROW_LEN;
+    damage(log, last_but_one, 8);
     assert_false(wal_tail_is_torn(f->store));
     must_refuse(f->store, SOTTO_ERR_CORRUPT, "sottod restore");
-    damage(log, file_len(log) - 400, 8); /* nothing was changed: undone, it is whole */
+    damage(log, last_but_one, 8); /* nothing was changed: undone, it is whole */
     struct store *s = must_open(f->store);
-    for (unsigned n = 0; n < 5; n++) assert_true(has_row(s, n));
+    for (unsigned n = 0; n < 5; n++) assert_true(has_row(s, n, ROW_LEN));
     store_close(&s);
 }
 
@@ -491,6 +561,8 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(store_rocksdb__kill__loses_nothing_that_was_synced),
         IN_FOLDER(store_rocksdb__torn_end__drops_the_last_write_only),
+        IN_FOLDER(store_rocksdb__hole_in_the_last_write__drops_it_only),
+        IN_FOLDER(store_rocksdb__log__grows_over_zeros),
         IN_FOLDER(store_rocksdb__damaged_log__refuses_and_says_what_to_do),
         IN_FOLDER(store_rocksdb__damaged_table__is_found_when_read),
         IN_FOLDER(store_rocksdb__missing_table__refuses),

@@ -1,0 +1,32 @@
+/* Makes room ahead of the end of the write-ahead log, so that syncing it is one
+ * visit to the disk.
+ *
+ * A log that grows with each commit makes each sync write the file system's journal
+ * as well: the new length, and that the blocks are in use now. That is a second
+ * visit, which in addition waits for whatever else the journal has at hand, such as
+ * a file that is being flushed. Over zeros that are there already, a sync writes the
+ * bytes and nothing else. So the writer appends some zeros now and then, and RocksDB
+ * writes over them.
+ *
+ * SAFETY. Zeros are only ever appended, by the file system's own O_APPEND: behind
+ * every byte that RocksDB has written, wherever that is. What is believed here about
+ * where it is decides when, not where to. RocksDB takes zeros behind the last record
+ * for the end of the log, and cuts them off when it closes it.
+ */
+#ifndef SOTTO_STORE_WAL_AHEAD_H
+#define SOTTO_STORE_WAL_AHEAD_H
+
+#include <stddef.h>
+
+/* So much at a time. */
+enum { WAL_AHEAD_BYTES = 256 * 1024 };
+
+struct wal_ahead;
+/* directory: of the logs, exists. Where the system does not tell of new files, the calls
+ * below do nothing. */
+struct wal_ahead *wal_ahead_create(const char *directory);
+/* Before a commit of about `len` bytes, on the thread of the commits. */
+void wal_ahead_fill(struct wal_ahead *w, size_t len);
+void wal_ahead_destroy(struct wal_ahead **w);
+
+#endif
