@@ -7,7 +7,7 @@
  * An empty box is in one of two states. AWAKE (NULL): the receiver will look
  * again before it sleeps, and senders save the system call; a box begins so and
  * every take leaves it so. ASLEEP: the receiver waits for the eventfd, and the
- * sender that fills the box writes it. The receiver falls asleep by a
+ * sender that fills the box writes it, at once or when it has posted all it has. The receiver falls asleep by a
  * compare-and-swap from NULL, which fails when mail came in between, so no
  * wake-up is lost.
  *
@@ -61,30 +61,44 @@ void mailbox_wake(struct mailbox *m)
     /* EAGAIN: the counter is at its end, hence readable already. */
 }
 
-static void push(struct mailbox *m, struct mail *mail)
+/* True: the receiver sleeps, and nobody else will wake it. */
+static bool push(struct mailbox *m, struct mail *mail)
 {
     struct mail *head = atomic_load_explicit(&m->head, memory_order_relaxed);
     do
         mail->next = head == ASLEEP ? NULL : head;
     while (!atomic_compare_exchange_weak_explicit(&m->head, &head, mail, memory_order_release,
                                                   memory_order_relaxed));
-    if (head == ASLEEP) mailbox_wake(m);
+    return head == ASLEEP;
 }
 
-bool mailbox_post(struct mailbox *m, struct mail *mail)
+bool mailbox_post_quietly(struct mailbox *m, struct mail *mail, bool *asleep_out)
 {
     if (atomic_fetch_add_explicit(&m->count, 1, memory_order_relaxed) >= m->max) {
         atomic_fetch_sub_explicit(&m->count, 1, memory_order_relaxed);
         return false;
     }
-    push(m, mail);
+    *asleep_out = push(m, mail);
+    return true;
+}
+
+bool mailbox_post_always_quietly(struct mailbox *m, struct mail *mail)
+{
+    atomic_fetch_add_explicit(&m->count, 1, memory_order_relaxed);
+    return push(m, mail);
+}
+
+bool mailbox_post(struct mailbox *m, struct mail *mail)
+{
+    bool asleep;
+    if (!mailbox_post_quietly(m, mail, &asleep)) return false;
+    if (asleep) mailbox_wake(m);
     return true;
 }
 
 void mailbox_post_always(struct mailbox *m, struct mail *mail)
 {
-    atomic_fetch_add_explicit(&m->count, 1, memory_order_relaxed);
-    push(m, mail);
+    if (mailbox_post_always_quietly(m, mail)) mailbox_wake(m);
 }
 
 struct mail *mailbox_take(struct mailbox *m)

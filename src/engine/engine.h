@@ -121,6 +121,10 @@ void engine_housekeep(struct engine *e);
 /* False when the queue is full or the engine stops: the submission stays the
  * caller's, who answers PROBLEM_BUSY or PROBLEM_DRAINING. Any thread. */
 SOTTO_CHECKED bool engine_submit(struct engine *e, struct submission *s);
+/* For who submits several: where *asleep_out is true the caller must engine_wake when all are
+ * submitted, and soon (base/mailbox.h). Any thread. */
+SOTTO_CHECKED bool engine_submit_quietly(struct engine *e, struct submission *s, bool *asleep_out);
+void engine_wake(struct engine *e);
 /* Position of the last commit. Any thread. */
 uint64_t engine_position(const struct engine *e);
 uint32_t engine_epoch(const struct engine *e);

@@ -343,12 +343,24 @@ bool engine_commit(struct engine *e, enum problem *problem_out)
 
 /* ---- Turns ------------------------------------------------------------------ */
 
-static void answer(struct submission *s)
+/* The submitters wake up when everything of the batch has been posted, events too: else
+ * each would run for its first answer, and again for the next. */
+static void wake_submitters(struct engine *e)
 {
-    if (s->reply_to == NULL)
+    for (size_t i = 0; i < e->asleep_count; i++) mailbox_wake(e->asleep[i]);
+    e->asleep_count = 0;
+}
+
+static void answer(struct engine *e, struct submission *s)
+{
+    struct mailbox *to = s->reply_to;
+    if (to == NULL) {
         submission_destroy(s, NULL);
-    else
-        mailbox_post_always(s->reply_to, &s->mail);
+        return;
+    }
+    if (!mailbox_post_always_quietly(to, &s->mail)) return;
+    e->asleep[e->asleep_count++] = to;
+    if (e->asleep_count == ENGINE_ASLEEP_MAX) wake_submitters(e);
 }
 
 static void finish_batch(struct engine *e)
@@ -363,17 +375,18 @@ static void finish_batch(struct engine *e)
             s->answer = (struct applied){.problem = problem};
             s->position = 0;
         }
-        answer(s);
+        answer(e, s);
     }
     e->taken_count = 0;
     publish(e, e->events, &e->events_count, committed);
+    wake_submitters(e);
     cache_trim(e);
 }
 
-static void refuse(struct submission *s, enum problem problem)
+static void refuse(struct engine *e, struct submission *s, enum problem problem)
 {
     s->answer = (struct applied){.problem = problem};
-    answer(s);
+    answer(e, s);
 }
 
 size_t engine_turn(struct engine *e)
@@ -390,7 +403,7 @@ size_t engine_turn(struct engine *e)
         bytes += s->encoded.len;
         atomic_fetch_sub_explicit(&e->queued_bytes, s->encoded.len, memory_order_relaxed);
         if (!usable) {
-            refuse(s, PROBLEM_BUSY);
+            refuse(e, s, PROBLEM_BUSY);
             continue;
         }
         engine_apply(e, s);
@@ -401,14 +414,25 @@ size_t engine_turn(struct engine *e)
     return handled;
 }
 
-bool engine_submit(struct engine *e, struct submission *s)
+bool engine_submit_quietly(struct engine *e, struct submission *s, bool *asleep_out)
 {
     if (atomic_load_explicit(&e->stopping, memory_order_relaxed)) return false;
     size_t len = s->encoded.len; /* once posted it may be gone */
     size_t before = atomic_fetch_add_explicit(&e->queued_bytes, len, memory_order_relaxed);
-    if (before + len <= ENGINE_QUEUE_BYTES_MAX && mailbox_post(&e->inbox, &s->mail)) return true;
+    if (before + len <= ENGINE_QUEUE_BYTES_MAX && mailbox_post_quietly(&e->inbox, &s->mail, asleep_out))
+        return true;
     atomic_fetch_sub_explicit(&e->queued_bytes, len, memory_order_relaxed);
     return false;
+}
+
+void engine_wake(struct engine *e) { mailbox_wake(&e->inbox); }
+
+bool engine_submit(struct engine *e, struct submission *s)
+{
+    bool asleep;
+    if (!engine_submit_quietly(e, s, &asleep)) return false;
+    if (asleep) engine_wake(e);
+    return true;
 }
 
 uint64_t engine_position(const struct engine *e) { return atomic_load(&((struct engine *)(uintptr_t)e)->position); }

@@ -11,6 +11,8 @@
 /* Bytes of the submissions that wait for the writer; see SOTTO_ENGINE_QUEUE_MAX
  * for their number. */
 enum { ENGINE_QUEUE_BYTES_MAX = 64 * 1024 * 1024 };
+/* Mailboxes that are woken together. */
+enum { ENGINE_ASLEEP_MAX = 64 };
 
 /* A conversation state in memory. */
 struct cached {
@@ -50,6 +52,8 @@ struct engine {
     size_t fresh_count;
     struct submission **taken;      /* submissions of this batch, in order */
     size_t taken_count;
+    struct mailbox *asleep[ENGINE_ASLEEP_MAX]; /* got answers, and wait to be woken */
+    size_t asleep_count;
     struct event **events;
     size_t events_count, events_size;
     struct event **held;            /* of an uncertain batch, see engine_embedded.c */

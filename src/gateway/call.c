@@ -235,7 +235,11 @@ bool call_submit(struct call *c, const struct buffer *record,
     s->reply_to = loop_mailbox(cs->loop->loop);
     s->ctx = cs;
     s->received_us = c->received_us;
-    if (engine_submit(c->services->engine, s)) return true;
+    bool asleep = false;
+    if (engine_submit_quietly(c->services->engine, s, &asleep)) {
+        if (asleep) loop_defer(cs->loop->loop, &cs->loop->wake_engine);
+        return true;
+    }
     submission_destroy(s, &cs->loop->submissions);
     return false;
 }

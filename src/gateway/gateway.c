@@ -82,6 +82,13 @@ static void relieve_run(struct deferred *d, struct loop *loop)
     conn_relieve(loop_owner(loop));
 }
 
+static void wake_engine_run(struct deferred *d, struct loop *loop)
+{
+    const struct gateway_loop *gl = loop_owner(loop);
+    (void)d;
+    engine_wake(gl->gateway->services->engine);
+}
+
 static void tick_fired(struct loop_timer *t, struct loop *loop)
 {
     struct gateway_loop *gl = loop_owner(loop);
@@ -108,6 +115,7 @@ static enum sotto_err loop_state_init(struct gateway *g, struct gateway_loop *gl
     gl->random = (struct random_source){random_buffered, gl};
     gl->request_seed = random_u64(g->services->random);
     gl->relieve.run = relieve_run;
+    gl->wake_engine.run = wake_engine_run;
     gl->tick.fired = tick_fired;
     conn_slab_init(gl);
     publish_init(gl);

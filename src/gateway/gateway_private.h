@@ -86,7 +86,7 @@ struct gateway_loop {
     atomic_bool overflow_posted;
     _Atomic(uint64_t) overflow_position;
 
-    struct deferred relieve;
+    struct deferred relieve, wake_engine;
     struct loop_timer tick;  /* loop 0: presence, directory changes */
 
     /* Randomness in blocks, so that an id costs no system call. */

@@ -57,11 +57,29 @@ static void *send_letters(void *arg)
     return NULL;
 }
 
+/* Several at a time, and one wake-up for them. */
+static void *send_letters_quietly(void *arg)
+{
+    struct sender *s = arg;
+    bool wake = false;
+    for (int i = 0; i < EACH; i++) {
+        struct letter *letter = letter_create(s->index, i);
+        wake |= mailbox_post_always_quietly(s->box, &letter->mail);
+        if (wake && (i % 5 == 0 || i == EACH - 1)) {
+            mailbox_wake(s->box);
+            wake = false;
+        }
+    }
+    return NULL;
+}
+
+/* Every second one quietly. */
 static void start_senders(struct mailbox *box, struct sender *senders, pthread_t *threads)
 {
     for (int i = 0; i < SENDERS; i++) {
         senders[i] = (struct sender){box, i};
-        assert_int_equal(pthread_create(&threads[i], NULL, send_letters, &senders[i]), 0);
+        assert_int_equal(
+            pthread_create(&threads[i], NULL, i % 2 ? send_letters_quietly : send_letters, &senders[i]), 0);
     }
 }
 
@@ -141,6 +159,29 @@ static void mailbox__eventfd__is_written_only_when_the_receiver_sleeps(void **st
     mailbox_wait(&box, -1);
     assert_int_equal(mailbox_deliver(&box, &receiver), 1);
     mailbox_wait(&box, 1);
+    mailbox_deinit(&box);
+}
+
+static void mailbox__quiet_post__leaves_the_waking_to_the_sender(void **state)
+{
+    (void)state;
+    struct mailbox box;
+    struct receiver receiver = {0};
+    bool asleep = true;
+    assert_int_equal(mailbox_init(&box, 3), SOTTO_OK);
+    assert_true(mailbox_post_quietly(&box, &letter_create(0, 0)->mail, &asleep));
+    assert_false(asleep);
+    assert_int_equal(mailbox_deliver(&box, &receiver), 1);
+    assert_true(mailbox_sleep(&box));
+    assert_true(mailbox_post_quietly(&box, &letter_create(0, 1)->mail, &asleep));
+    assert_true(asleep);
+    /* Nobody else wakes it: it was asleep for the first one only. */
+    assert_true(mailbox_post(&box, &letter_create(0, 2)->mail));
+    assert_false(mailbox_post_always_quietly(&box, &letter_create(0, 3)->mail));
+    assert_false(readable(&box));
+    mailbox_wake(&box);
+    assert_true(readable(&box));
+    assert_int_equal(mailbox_deliver(&box, &receiver), 3);
     mailbox_deinit(&box);
 }
 
@@ -260,6 +301,7 @@ int main(void)
         cmocka_unit_test(mailbox__many_senders__keep_each_ones_order),
         cmocka_unit_test(mailbox__awake_receiver__loses_no_wake_up),
         cmocka_unit_test(mailbox__eventfd__is_written_only_when_the_receiver_sleeps),
+        cmocka_unit_test(mailbox__quiet_post__leaves_the_waking_to_the_sender),
         cmocka_unit_test(mailbox__full__refuses_until_taken),
         cmocka_unit_test(workers__jobs__come_back_with_results),
         cmocka_unit_test(workers__destroy__runs_what_is_queued),

@@ -17,6 +17,7 @@
 #include "store/store_memory.h"
 
 #include <inttypes.h>
+#include <poll.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -38,6 +39,7 @@ struct fixture {
     /* Published and not yet looked at; references are held. */
     struct event *events[4096];
     size_t events_count;
+    bool woken_early; /* the replies' eventfd was written before the events were told */
     uint64_t next_message;
     uint64_t problems; /* that store_check found */
 };
@@ -56,6 +58,8 @@ static inline enum store_fault fixture_fault(void *ctx, bool write)
 static inline void fixture_publish(void *ctx, struct event *const *events, size_t count)
 {
     struct fixture *f = ctx;
+    struct pollfd replies = {.fd = f->replies.eventfd, .events = POLLIN};
+    f->woken_early |= poll(&replies, 1, 0) == 1;
     for (size_t i = 0; i < count; i++) {
         assert_true(f->events_count < sizeof(f->events) / sizeof(f->events[0]));
         f->events[f->events_count++] = event_ref(events[i]);

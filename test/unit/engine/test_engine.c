@@ -469,6 +469,25 @@ static void engine__stop__refuses_new_and_answers_what_is_queued(void **state)
     submission_destroy(s, NULL);
 }
 
+static void engine__a_batch__wakes_who_waits_at_its_end(void **state)
+{
+    struct fixture *f = *state;
+    struct applied answers[5];
+    for (unsigned n = 0; n < 5; n++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%u", n);
+        struct record r = message_to(f, 1, 2, key, "x");
+        submit(f, &r);
+    }
+    assert_true(mailbox_sleep(&f->replies));
+    turn(f);
+    assert_int_equal(f->events_count, 6);
+    assert_false(f->woken_early);
+    struct pollfd replies = {.fd = f->replies.eventfd, .events = POLLIN};
+    assert_int_equal(poll(&replies, 1, 0), 1);
+    assert_int_equal(take_answers(f, answers, 5), 5);
+}
+
 static void submission__create__refuses_what_is_no_record(void **state)
 {
     (void)state;
@@ -495,6 +514,7 @@ int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(engine__first_message__creates_and_tells_in_order),
+        TEST(engine__a_batch__wakes_who_waits_at_its_end),
         TEST(engine__retry__same_answer_in_the_batch_after_it_and_after_a_crash),
         TEST(engine__retry__with_an_id_in_order_of_time),
         TEST(engine__retry__another_payload_is_a_conflict),
