@@ -35,13 +35,25 @@ enum { BLOCK_LEN = 32768, HEADER_LEN = 7, FRAGMENT_FULL = 1, FRAGMENT_FIRST = 2,
 /* No write is longer: a batch is bounded, rows and keys included. */
 enum { TAIL_MAX = 32 * 1024 * 1024 };
 
-static uint32_t crc32c(const uint8_t *data, size_t len)
+struct log {
+    const uint8_t *data;
+    size_t len;
+    uint32_t crc_table[256];
+};
+
+static void fill_crc_table(struct log *log)
+{
+    for (uint32_t byte = 0; byte < 256; byte++) {
+        uint32_t crc = byte;
+        for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
+        log->crc_table[byte] = crc;
+    }
+}
+
+static uint32_t crc32c(const struct log *log, const uint8_t *data, size_t len)
 {
     uint32_t crc = UINT32_MAX;
-    for (size_t i = 0; i < len; i++) {
-        crc ^= data[i];
-        for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
-    }
+    for (size_t i = 0; i < len; i++) crc = crc >> 8 ^ log->crc_table[(crc ^ data[i]) & 0xff];
     return ~crc;
 }
 
@@ -50,11 +62,6 @@ static uint32_t load_le32(const uint8_t *p)
 {
     return (uint32_t)p[0] | (uint32_t)p[1] << 8 | (uint32_t)p[2] << 16 | (uint32_t)p[3] << 24;
 }
-
-struct log {
-    const uint8_t *data;
-    size_t len;
-};
 
 /* Length of the sound fragment at `at` with header, 0 if there is none. */
 static size_t fragment_at(const struct log *log, size_t at, uint8_t *type_out)
@@ -65,7 +72,7 @@ static size_t fragment_at(const struct log *log, size_t at, uint8_t *type_out)
     size_t len = (size_t)p[4] | (size_t)p[5] << 8;
     if (p[6] < FRAGMENT_FULL || p[6] > FRAGMENT_LAST) return 0;
     if (HEADER_LEN + len > block_left || HEADER_LEN + len > log->len - at) return 0;
-    if (load_le32(p) != masked(crc32c(p + 6, 1 + len))) return 0;
+    if (load_le32(p) != masked(crc32c(log, p + 6, 1 + len))) return 0;
     *type_out = p[6];
     return HEADER_LEN + len;
 }
@@ -141,6 +148,7 @@ bool wal_tail_is_torn(const char *directory)
         void *mapped = mmap(NULL, log.len, PROT_READ, MAP_PRIVATE, fd, 0);
         if (mapped != MAP_FAILED) {
             log.data = mapped;
+            fill_crc_table(&log);
             size_t bad = first_bad_record(&log);
             torn = bad < log.len && log.len - bad <= TAIL_MAX && !begins_later(&log, bad);
             munmap(mapped, log.len);

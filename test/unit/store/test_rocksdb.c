@@ -209,6 +209,35 @@ static void store_rocksdb__torn_end__drops_the_last_write_only(void **state)
     }
 }
 
+/* Of the pages of the last write any may be missing: then zeros are there instead. */
+static void store_rocksdb__missing_pages__drop_the_last_write_only(void **state)
+{
+    enum { PAGE = 4096, ROUNDS = 12 };
+    static const uint8_t zeros[PAGE];
+    const struct folder *f = *state;
+    struct random_seeded random;
+    random_seeded_init(&random, 11);
+    for (unsigned round = 0; round < ROUNDS; round++) {
+        char log[PATH_MAX];
+        unsigned missing = 0;
+        remove_tree(f->store);
+        leave_log(f->store, WIDE_ROW_LEN, log);
+        size_t used = log_used(log);
+        int fd = open(log, O_WRONLY);
+        assert_true(fd >= 0);
+        for (size_t at = (used - WIDE_ROW_LEN) / PAGE * PAGE + PAGE; at < used; at += PAGE) {
+            if (random_u64(&random.source) % (2 + round % 3) != 0) continue;
+            assert_int_equal(pwrite(fd, zeros, PAGE, (off_t)at), PAGE);
+            missing++;
+        }
+        close(fd);
+        struct store *s = must_open(f->store);
+        for (unsigned n = 0; n < 4; n++) assert_true(has_row(s, n, WIDE_ROW_LEN));
+        assert_true(missing != 0 && !has_row(s, 4, WIDE_ROW_LEN));
+        store_close(&s);
+    }
+}
+
 static void store_rocksdb__hole_in_the_last_write__drops_it_only(void **state)
 {
     const struct folder *f = *state;
@@ -561,6 +590,7 @@ int main(int argc, char **argv)
     const struct CMUnitTest tests[] = {
         IN_FOLDER(store_rocksdb__kill__loses_nothing_that_was_synced),
         IN_FOLDER(store_rocksdb__torn_end__drops_the_last_write_only),
+        IN_FOLDER(store_rocksdb__missing_pages__drop_the_last_write_only),
         IN_FOLDER(store_rocksdb__hole_in_the_last_write__drops_it_only),
         IN_FOLDER(store_rocksdb__log__grows_over_zeros),
         IN_FOLDER(store_rocksdb__damaged_log__refuses_and_says_what_to_do),
