@@ -64,24 +64,24 @@ static enum problem send_decode(struct call *c, struct send *s)
     return PROBLEM_NONE;
 }
 
-static void on_submitted(struct call *c, const struct submission *sub)
+/* All it tells is in the submission, which is at hand; the request has long left the caches. */
+static void on_submitted(struct call *c, const struct submission *s)
 {
-    struct send *s = c->context;
-    const struct applied *a = &sub->answer;
+    const struct applied *a = &s->answer;
     if (a->problem != PROBLEM_NONE) {
-        finish(c, a->problem);
+        call_finish(c, a->problem);
         return;
     }
     struct json_writer *w = &c->answer;
-    json_put_string(w, "clientMsgId", s->client_msg_id);
-    json_put_id(w, "conversationId", s->direct.conversation);
+    json_put_string(w, "clientMsgId", s->record.message.client_msg_id);
+    json_put_id(w, "conversationId", s->record.conversation);
     json_put_id(w, "messageId", a->message_id);
     json_put_u64(w, "sequence", a->sequence);
     json_put_base64(w, "chain", slice_of(a->chain, HASH_LEN));
     json_put_u64(w, "ts", a->ts_ms);
     if (a->repeated) json_put_bool(w, "repeated", true);
     call_count(c, a->repeated ? STAGE_REPEATED : STAGE_DURABLE);
-    finish(c, PROBLEM_NONE);
+    call_finish(c, PROBLEM_NONE);
 }
 
 static bool device_listed(const struct user_view *v, uint8_t device)
@@ -156,7 +156,7 @@ static void send_go(struct call *c)
     buffer_deinit(&body);
     if (p == PROBLEM_NONE && !call_submit(c, encoded, on_submitted))
         p = engine_draining(c->services->engine) ? PROBLEM_DRAINING : PROBLEM_BUSY;
-    direct_deinit(&s->direct); /* now, while they are at hand */
+    direct_deinit(&s->direct); /* now, while they are at hand: the answer does without */
     if (p != PROBLEM_NONE) finish(c, p);
     else call_count(c, STAGE_ACCEPTED);
 }
