@@ -8,6 +8,7 @@
 #include "store/check.h"
 #include "store/store_rocksdb.h"
 
+#include <errno.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <sys/stat.h>
@@ -45,6 +46,7 @@ static void work_end(struct work *w)
     if (w->directory != NULL) directory_close(&w->directory);
     if (w->metrics != NULL) metrics_destroy(&w->metrics);
     if (w->log != NULL) log_destroy(&w->log);
+    datadir_give_back(&w->dir);
     datadir_close(&w->dir);
     buffer_deinit(&w->why);
     loaded_config_deinit(&w->config);
@@ -80,6 +82,20 @@ static bool absolute_path(const char *path, char out[2 * PATH_MAX_LEN])
     return snprintf(out, 2 * PATH_MAX_LEN, "%s/%s", here, path) < 2 * PATH_MAX_LEN;
 }
 
+/* A server in a mount namespace of its own (PrivateTmp) may mean another
+ * directory by that path, one that is gone when it stops. */
+static enum sotto_err look_at_backup(struct work *w, const char *target)
+{
+    char mark[2 * PATH_MAX_LEN];
+    snprintf(mark, sizeof(mark), "%s/backup", target);
+    if (access(mark, F_OK) == 0 || errno != ENOENT) return SOTTO_OK;
+    buffer_printf(&w->why,
+                  "The server has written the backup, but where it sees %s, which is another place than ours (under "
+                  "systemd, /tmp is). Name a directory that both see, for instance in /var/lib/sotto-backups.",
+                  target);
+    return SOTTO_ERR_IO;
+}
+
 static enum sotto_err backup(struct work *w, const char *target)
 {
     enum sotto_err err = datadir_lock(&w->dir, &w->why);
@@ -89,6 +105,7 @@ static enum sotto_err backup(struct work *w, const char *target)
         err = admin_ask_backup(&w->dir, target, &answer);
         if (err == SOTTO_OK) {
             buffer_clear(&w->why);
+            err = look_at_backup(w, target);
         } else if (err == SOTTO_ERR_NOT_FOUND) {
             /* Locked, and nobody listens: it is just starting, or no server. */
             buffer_append_str(&w->why, " It does not answer on admin.sock; is it still starting?");
@@ -101,6 +118,8 @@ static enum sotto_err backup(struct work *w, const char *target)
         return err;
     }
     if (err == SOTTO_OK) err = open_databases(w);
+    /* Now, because files of the backup may be second names of these. */
+    datadir_give_back(&w->dir);
     if (err != SOTTO_OK) return err;
     struct backup_sources sources = {w->store, w->directory, &w->dir, clock_system(), SOTTO_VERSION};
     return backup_write(&sources, target, &w->why);

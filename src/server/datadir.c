@@ -1,6 +1,7 @@
 /* flock, not a pid file: the kernel drops it however the process ends. */
 #include "server/datadir.h"
 
+#include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
 #include <stdio.h>
@@ -63,6 +64,85 @@ enum sotto_err datadir_lock(struct datadir *dir, struct buffer *why_out)
     }
     dir->lock_fd = fd;
     return SOTTO_OK;
+}
+
+/* Calls visit for each regular file and directory of ours, until it says no. */
+typedef bool visit_fn(void *ctx, int parent, const char *parent_path, const char *name, const struct stat *st);
+
+static bool visit_folder(int parent, const char *path, visit_fn *visit, void *ctx)
+{
+    int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (d == NULL) {
+        if (fd >= 0) close(fd);
+        return true;
+    }
+    bool go_on = true;
+    for (struct dirent *e; go_on && (e = readdir(d)) != NULL;) {
+        struct stat st;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        if (fstatat(parent, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) go_on = visit(ctx, parent, path, e->d_name, &st);
+    }
+    closedir(d);
+    return go_on;
+}
+
+static void visit_files(const struct datadir *dir, visit_fn *visit, void *ctx)
+{
+    if (!visit_folder(dir->fd, "", visit, ctx)) return;
+    int fd = openat(dir->fd, "store", O_RDONLY | O_DIRECTORY | O_NOFOLLOW | O_CLOEXEC);
+    if (fd < 0) return;
+    visit_folder(fd, "store/", visit, ctx);
+    close(fd);
+}
+
+static bool give_back(void *ctx, int parent, const char *parent_path, const char *name, const struct stat *st)
+{
+    const struct stat *owner = ctx;
+    (void)parent_path;
+    bool other_names = S_ISREG(st->st_mode) && st->st_nlink != 1;
+    if (st->st_uid == 0 && !other_names &&
+        fchownat(parent, name, owner->st_uid, owner->st_gid, AT_SYMLINK_NOFOLLOW) != 0) {
+        /* The next start names the file. */
+    }
+    return true;
+}
+
+void datadir_give_back(const struct datadir *dir)
+{
+    struct stat owner;
+    if (geteuid() != 0 || dir->fd < 0 || fstat(dir->fd, &owner) != 0 || owner.st_uid == 0) return;
+    visit_files(dir, give_back, &owner);
+}
+
+struct rights {
+    const struct datadir *dir;
+    struct buffer *why;
+    enum sotto_err err;
+};
+
+static bool check_rights(void *ctx, int parent, const char *parent_path, const char *name, const struct stat *st)
+{
+    struct rights *r = ctx;
+    bool folder = S_ISDIR(st->st_mode);
+    if (folder && strcmp(name, "store") != 0) return true;
+    /* Configuration may be somebody else's; the reader of it has its own words. */
+    if (strcmp(name, "sottod.conf") == 0) return true;
+    if (faccessat(parent, name, R_OK | W_OK | (folder ? X_OK : 0), AT_EACCESS) == 0 || errno != EACCES) return true;
+    buffer_printf(r->why,
+                  "%s/%s%s belongs to another user (%lu) and cannot be used. As root, give all files to the "
+                  "server's user: chown -R --reference=%s/directory.db %s/.",
+                  r->dir->path, parent_path, name, (unsigned long)st->st_uid, r->dir->path, r->dir->path);
+    r->err = SOTTO_ERR_IO;
+    return false;
+}
+
+enum sotto_err datadir_check_rights(const struct datadir *dir, struct buffer *why_out)
+{
+    struct rights r = {dir, why_out, SOTTO_OK};
+    visit_files(dir, check_rights, &r);
+    return r.err;
 }
 
 void datadir_close(struct datadir *dir)

@@ -28,6 +28,13 @@ SOTTO_CHECKED enum sotto_err datadir_open(const char *path, bool create, struct 
                                           struct datadir *dir_out);
 /* Takes the lock. CONFLICT: another process has it. */
 SOTTO_CHECKED enum sotto_err datadir_lock(struct datadir *dir, struct buffer *why_out);
+/* After work that root did: what became root's in the directory and in store/
+ * goes to the directory's owner, who could not open it otherwise. Does nothing
+ * for others than root, and nothing with files that have a second name. */
+void datadir_give_back(const struct datadir *dir);
+/* IO when a file of the directory or of store/ may not be read and written;
+ * why_out names it. */
+SOTTO_CHECKED enum sotto_err datadir_check_rights(const struct datadir *dir, struct buffer *why_out);
 /* Releases and closes; removes nothing. */
 void datadir_close(struct datadir *dir);
 /* path/name; false when it does not fit. */

@@ -1,12 +1,15 @@
 """Backup, restore, check, and what is done about damaged data."""
 import base64
 import json
+import os
 import pathlib
+import subprocess
+import tempfile
 import threading
 
 import pytest
 
-from sotto import Problem, Server, sottod, wait_for
+from sotto import BIN, Problem, Server, sottod, wait_for
 
 
 class Load:
@@ -192,6 +195,70 @@ def test_restore__unfinished_backup(server, tmp_path):
 def test_check__not_while_the_server_runs(server):
     code, _, err = server.run("check")
     assert code == 5 and "Stop it first" in err
+
+
+@pytest.fixture
+def others_server():
+    """A server that runs as a user of its own, while we are root."""
+    if os.getuid() != 0:
+        pytest.skip("only root can be two users")
+    prefix = ["setpriv", "--reuid=65534", "--regid=65534", "--clear-groups"]
+    with tempfile.TemporaryDirectory(prefix="sotto-") as place:
+        os.chown(place, 65534, 65534)
+        if subprocess.run([*prefix, "test", "-x", BIN / "sottod"], check=False).returncode != 0:
+            pytest.skip("another user cannot run this build")
+        server = Server(place, prefix=prefix)
+        yield server.start()
+        server.kill()
+
+
+@pytest.mark.parametrize("words", [["check"], ["backup", "b"]])
+def test_root__leaves_the_data_to_the_servers_user(others_server, tmp_path, words):
+    server = others_server
+    server.register("anna").send(server.register("ben"), "m1")
+    server.stop()
+    words = [words[0], *(tmp_path / word for word in words[1:])]
+    code, out, err = server.run(*words)
+    assert code == 0, out + err
+    assert {p.stat().st_uid for p in server.data.rglob("*")} == {65534}
+    server.start()
+    assert server.stop() == 0
+
+
+def test_root__restores_for_the_owner_of_the_directory(others_server, tmp_path):
+    server = others_server
+    server.register("anna")
+    assert server.run("backup", server.data.parent / "b")[0] == 0
+    server.stop()
+    server.data.rename(server.data.parent / "old")
+    server.data.mkdir(0o700)
+    os.chown(server.data, 65534, 65534)
+    code, out, err = server.run("restore", server.data.parent / "b")
+    assert code == 0, out + err
+    server.start().login("anna")
+
+
+def test_rights__a_file_of_another_user_is_not_damage(others_server):
+    server = others_server
+    server.stop()
+    os.chown(server.data / "store" / "CURRENT", 0, 0)
+    server.spawn()
+    assert server.wait() == 1
+    assert "store/CURRENT belongs to another user (0)" in server.log() and "chown" in server.log()
+
+
+def test_backup__the_server_sees_another_place(server, tmp_path):
+    """As under systemd with PrivateTmp: what it wrote is not where we look."""
+    place = tmp_path / "place"
+    place.mkdir()
+    unshare = ["unshare", "-m"] + ([] if os.getuid() == 0 else ["-r"])
+    if subprocess.run([*unshare, "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("mount namespaces are not allowed here (a chroot or a container)")
+    script = f'mount -t tmpfs none "{place}" && exec "$@"'
+    done = subprocess.run([*unshare, "sh", "-c", script, "sh", BIN / "sottod", "backup", place / "b",
+                           "--data-dir", server.data], capture_output=True, text=True, check=False)
+    assert done.returncode == 1, done.stdout
+    assert "another place" in done.stderr and done.stdout == ""
 
 
 def test_check__clean(server):
