@@ -177,7 +177,8 @@ static enum sotto_err check(struct work *w, uint64_t *findings, struct store_rep
     }
     if (err == SOTTO_OK) err = open_databases(w);
     if (err == SOTTO_OK) err = store_check(w->store, print_finding, findings, report);
-    if (err == SOTTO_OK || err == SOTTO_ERR_CORRUPT) {
+    /* A store with wrong rows does not keep us from the rest; one that does not open does. */
+    if (w->directory != NULL && (err == SOTTO_OK || err == SOTTO_ERR_CORRUPT)) {
         enum sotto_err second = directory_check(w->directory, print_finding, findings);
         if (err == SOTTO_OK) err = second;
     }

@@ -310,6 +310,33 @@ def test_damage__store_rows_are_found_by_check(make_server):
     assert code == 4, out + err
 
 
+@pytest.mark.parametrize("break_it", [
+    lambda data: (data / "store" / "CURRENT").write_text(""),
+    lambda data: damage(sorted(data.glob("store/MANIFEST-*"))[-1], 0.3),
+    lambda data: (data / "directory.db").write_bytes(b"x" * 4096),
+], ids=["current", "manifest", "directory"])
+def test_check__of_what_does_not_open(server, break_it):
+    server.register("anna")
+    server.stop()
+    break_it(server.data)
+    code, out, err = server.run("check")
+    assert code == 4, (code, out, err)
+    assert "damaged" in err and "no problems" not in out
+
+
+@pytest.mark.parametrize("lose", [lambda file: file.unlink(), lambda file: file.write_bytes(b"")],
+                         ids=["missing", "empty"])
+def test_damage__messages_without_their_accounts(server, lose):
+    server.register("anna")
+    server.stop()
+    database = server.data / "directory.db"
+    lose(database)
+    was = database.exists()
+    code, _, err = server.run("serve", "--port", "0")
+    assert code == 4 and "directory.db" in err, (code, err)
+    assert database.exists() == was, "a refused start changes nothing"
+
+
 def test_damage__directory_database(server):
     server.register("anna")
     server.stop()
