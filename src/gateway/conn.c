@@ -161,6 +161,7 @@ void conn_set_kind(struct conn *c, enum conn_kind kind)
     gauge_add(g->metrics.connections[c->kind], -1);
     gauge_add(g->metrics.connections[kind], 1);
     c->kind = (uint8_t)kind;
+    if (kind == CONN_SOCKET) conn_renumber(c);
 }
 
 struct conn_extra *conn_extra(struct conn *c)

@@ -128,6 +128,9 @@ static inline struct conn *conn_of_session(struct session *s)
     return (struct conn *)(void *)((uint8_t *)s - offsetof(struct conn, session));
 }
 struct gateway_loop *conn_loop(const struct conn *c);
+/* A new serial number: the connection becomes an event channel now. Nobody may know its
+ * name yet. */
+void conn_renumber(struct conn *c);
 /* NULL: that connection is gone. */
 struct conn *conn_named(struct gateway_loop *gl, uint32_t slot, uint32_t serial);
 /* All connections of the loop; fn may close the one it is given. */

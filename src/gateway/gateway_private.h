@@ -70,7 +70,6 @@ struct gateway_loop {
     struct conn_page **pages;
     size_t pages_count;
     struct conn *free_conns; /* linked through `stream` */
-    uint32_t next_serial;
     struct loop_timer due_timer;
     uint32_t next_due;       /* tick; 0: nothing armed */
 
@@ -112,6 +111,7 @@ struct gateway {
     struct op_index *op_index;
     struct gateway_metrics metrics;
     atomic_size_t connections;
+    atomic_uint serials;      /* given to connections so far */
     atomic_size_t queued_bytes;
     atomic_size_t body_bytes; /* see http_conn.c */
     atomic_size_t work;       /* calls and jobs in flight */

@@ -9,7 +9,8 @@
  *
  * A connection is named by its slot and a serial number that is never used
  * twice, so that a message from another thread for a connection that is gone
- * finds nobody.
+ * finds nobody. The numbers come from one counter, so that they tell as well which
+ * of two event channels of a device was opened later (session/registry.h).
  */
 #include "gateway/slab.h"
 
@@ -45,7 +46,6 @@ static void due_fired(struct loop_timer *t, struct loop *loop);
 
 void conn_slab_init(struct gateway_loop *gl)
 {
-    gl->next_serial = 1;
     gl->due_timer.fired = due_fired;
 }
 
@@ -80,10 +80,18 @@ struct conn *slab_take(struct gateway_loop *gl)
     gl->free_conns = (struct conn *)(void *)c->stream;
     memset(c, 0, sizeof(*c));
     struct conn_page *page = page_of(c);
-    c->session.name = (struct session_name){
-        .slot = page->first_slot + (uint32_t)(c - page->conns), .serial = gl->next_serial++, .loop = gl->index};
-    if (gl->next_serial == 0) gl->next_serial = 1;
+    c->session.name =
+        (struct session_name){.slot = page->first_slot + (uint32_t)(c - page->conns), .loop = gl->index};
+    conn_renumber(c);
     return c;
+}
+
+void conn_renumber(struct conn *c)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    do
+        c->session.name.serial = atomic_fetch_add_explicit(&g->serials, 1, memory_order_relaxed) + 1;
+    while (c->session.name.serial == 0); /* says that a slot is free */
 }
 
 void slab_give_back(struct conn *c)

@@ -101,12 +101,19 @@ static void session_unlink(struct session_user *u, struct session *s)
     s->linked = false;
 }
 
+/* Serial numbers begin again some day: only those near by tell an order. */
+static bool opened_before(const struct session *s, const struct session *other)
+{
+    enum { NEAR = 1 << 20 };
+    return (uint32_t)(other->name.serial - s->name.serial) - 1u < NEAR;
+}
+
 bool registry_add(struct registry *r, struct session *s, struct id user, uint8_t device, bool receipts_off,
                   uint64_t wall_ms, struct session_name *replaced_out)
 {
     SOTTO_ASSERT(s->user == NULL && s->name.loop < REGISTRY_LOOPS_MAX);
     struct registry_shard *shard = registry_shard_of(r, user);
-    bool replaced = false;
+    bool replaced = false, late = false;
     pthread_mutex_lock(&shard->mutex);
     struct session_user *u = registry_obtain(shard, user);
     atomic_store_explicit(&u->receipts_off, receipts_off, memory_order_relaxed);
@@ -114,18 +121,21 @@ bool registry_add(struct registry *r, struct session *s, struct id user, uint8_t
     for (struct session *old = u->sessions; old != NULL; old = old->next) {
         if (old->device != device) continue;
         replaced = true;
-        *replaced_out = old->name;
+        late = opened_before(s, old);
+        *replaced_out = late ? s->name : old->name;
+        if (late || old->present) delta = 0;
+        if (late) break;
         session_unlink(u, old);
-        if (old->present) delta = 0;
         old->present = false;
         break;
     }
     s->user = u;
     s->device = device;
-    s->linked = true;
-    s->present = true;
-    s->next = u->sessions;
-    u->sessions = s;
+    s->linked = s->present = !late;
+    if (!late) {
+        s->next = u->sessions;
+        u->sessions = s;
+    }
     presence_count(shard, u, delta, wall_ms);
     pthread_mutex_unlock(&shard->mutex);
     return replaced;

@@ -4,7 +4,9 @@
  * sessions of a user; loops add and remove. A session is embedded in its
  * connection and named by (loop, slot, serial), so that another thread can
  * speak of it without touching it. One device has at most one session: adding a
- * second unlinks the first, whose owner is to be told.
+ * second unlinks the first, whose owner is to be told. Which is the second is told by
+ * the serial numbers: a connection that broke may have its session added after that
+ * of the one which the device opened next, by another loop.
  *
  * Presence (presence.h) lives in the same entries under the same locks.
  * Functions of this header may be called from any thread and never block for
@@ -20,7 +22,7 @@ struct session_user; /* one per user who is connected or watched */
 
 struct session_name {
     uint32_t slot;
-    uint32_t serial;
+    uint32_t serial; /* rises from connection to connection, in all loops together */
     uint8_t loop;
 };
 struct session {
@@ -39,8 +41,8 @@ struct registry *registry_create(void);
 void registry_destroy(struct registry **r);
 
 /* Links the session and counts the user as online. receipts_off: see
- * registry_receipts_off. True: another session of the device was there; it is
- * unlinked and its name is in replaced_out. */
+ * registry_receipts_off. True: another session of the device was there; the older one of
+ * the two is unlinked, which may be `s`, and its name is in replaced_out. */
 SOTTO_CHECKED bool registry_add(struct registry *r, struct session *s, struct id user, uint8_t device,
                                 bool receipts_off, uint64_t wall_ms, struct session_name *replaced_out);
 /* Unlinks if need be; the session's `user` is NULL afterwards. Owner's thread. */

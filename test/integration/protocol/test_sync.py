@@ -271,6 +271,18 @@ def test_a_second_connection_replaces_the_first(server):
     first.close()
 
 
+def test_the_connection_opened_later_stays_whichever_hello_comes_first(server):
+    """A hello of a connection that broke may be heard of late."""
+    d, friend = register(server), register(server)
+    early, late = server.connect(hello=False), server.connect(hello=False)
+    with early, late:
+        late.hello(d)
+        early.hello(d)
+        assert early.wait_closed() == 4002
+        friend.send(d, "to the later one")
+        assert text_of(late.expect("message.new")) == "to the later one"
+
+
 def test_revoked_in_the_middle(server):
     a, b = register(server), register(server)
     a2 = a.another()

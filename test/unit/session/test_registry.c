@@ -69,6 +69,38 @@ static void registry__second_connection_of_a_device__replaces_the_first(void **s
     registry_destroy(&r);
 }
 
+static void registry__connection_that_was_opened_earlier__is_replaced_though_it_comes_later(void **state)
+{
+    (void)state;
+    struct registry *r = registry_create();
+    struct session early = session_at(0, 1), late = session_at(1, 2);
+    struct session_name replaced, names[REGISTRY_SESSIONS_MAX];
+    /* Also where the numbers begin again in between. */
+    for (int round = 0; round < 2; round++) {
+        if (round == 1) early.name.serial = UINT32_MAX - 1, late.name.serial = 3;
+        assert_false(registry_add(r, &late, user_of(1), 7, false, 10, &replaced));
+        assert_true(registry_add(r, &early, user_of(1), 7, false, 10, &replaced));
+        assert_int_equal(replaced.serial, early.name.serial);
+        assert_int_equal(registry_names(r, user_of(1), 7, names), 1);
+        assert_int_equal(names[0].serial, late.name.serial);
+        assert_int_equal(registry_users_online(r), 1);
+        assert_true(id_eq(session_user_id(&early), user_of(1)));
+        registry_remove(r, &early, 20);
+        assert_int_equal(registry_users_online(r), 1);
+        assert_int_equal(registry_loops(r, user_of(1)), 1 << 1);
+        registry_remove(r, &late, 20);
+        assert_int_equal(registry_users_online(r), 0);
+    }
+    /* Numbers far apart tell nothing: then who comes later is the later one. */
+    late.name.serial = 5, early.name.serial = 5u - (1u << 30);
+    assert_false(registry_add(r, &late, user_of(1), 7, false, 10, &replaced));
+    assert_true(registry_add(r, &early, user_of(1), 7, false, 10, &replaced));
+    assert_int_equal(replaced.serial, 5);
+    registry_remove(r, &late, 20);
+    registry_remove(r, &early, 20);
+    registry_destroy(&r);
+}
+
 static void registry__receipts_off__is_seen_by_all_sessions_of_the_user(void **state)
 {
     (void)state;
@@ -92,6 +124,7 @@ int main(void)
     const struct CMUnitTest tests[] = {
         cmocka_unit_test(registry__add__is_found_on_its_loop_only),
         cmocka_unit_test(registry__second_connection_of_a_device__replaces_the_first),
+        cmocka_unit_test(registry__connection_that_was_opened_earlier__is_replaced_though_it_comes_later),
         cmocka_unit_test(registry__receipts_off__is_seen_by_all_sessions_of_the_user),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
