@@ -155,7 +155,8 @@ enum exit_code command_restore(const struct command_line *line)
     if (err != SOTTO_OK) {
         code = failed(&w, err);
     } else {
-        printf("%s is restored to %s. Start the server; devices will fetch what they are missing.\n",
+        printf("%s is restored to %s. Verify it with \"sottod check\", then start the server; devices will fetch what "
+               "they are missing.\n",
                line->args[0], w.dir.path);
     }
     work_end(&w);

@@ -89,8 +89,8 @@ def test_backup__server_down(server, tmp_path):
     server.stop()
     code, _, err = server.run("backup", tmp_path / "b")
     assert code == 0, err
-    code, _, err = sottod("restore", tmp_path / "b", "--data-dir", tmp_path / "restored")
-    assert code == 0, err
+    code, out, err = sottod("restore", tmp_path / "b", "--data-dir", tmp_path / "restored")
+    assert code == 0 and "sottod check" in out, out + err
     code, out, err = sottod("check", "--data-dir", tmp_path / "restored")
     assert code == 0 and "1 messages" in out, out + err
 
