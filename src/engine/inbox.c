@@ -182,6 +182,13 @@ static void give_marks(struct reading *r, const struct cursor *cursor, struct bu
     }
 }
 
+/* Whether retention may have taken what the member had not been given yet. */
+static bool purged_unseen(const struct reading *r, const struct cursor *cursor)
+{
+    if (!member_present(r->me) && cursor->position >= r->me->left_position) return false;
+    return r->c.purged_position > cursor->position && r->c.purged_position >= r->me->joined_position;
+}
+
 /* What is new in the conversation at hand. *sequence: given so far; false in
  * *whole_out when the budget ended before the messages did. */
 static enum sotto_err sync_conversation(struct reading *r, struct cursor *cursor, struct budget *budget,
@@ -189,8 +196,7 @@ static enum sotto_err sync_conversation(struct reading *r, struct cursor *cursor
 {
     *whole_out = true;
     if (r->c.created_position > cursor->target || r->me->joined_position > cursor->target) return SOTTO_OK;
-    if (r->c.purged_position > cursor->position && r->c.purged_position >= r->me->joined_position)
-        return SOTTO_ERR_NOT_FOUND;
+    if (purged_unseen(r, cursor)) return SOTTO_ERR_NOT_FOUND;
     if (*sequence == 0 && membership_changed(r, cursor))
         r->sink->conversation(r->sink->ctx, &r->c, r->me);
     uint64_t from, to, next;

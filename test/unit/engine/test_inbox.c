@@ -332,6 +332,31 @@ static void inbox_sync__removed__sees_up_to_there(void **state)
     assert_int_equal(s->messages_count + s->conversations_count + s->marks_count, 0);
 }
 
+/* What retention took was said after they had left: they miss nothing. */
+static void inbox_sync__retention__who_left_before_is_not_reset(void **state)
+{
+    struct fixture *f = *state;
+    f->retention_days = 1;
+    fixture_crash(f);
+    struct cursor before = {0}, c;
+    bool done;
+    struct id g = group(f, 3);
+    struct seen *s = seen_clear();
+    sync_all(f, 3, 100, &before, s);
+    change(f, g, 3, MEMBER_REMOVE, ROLE_MEMBER); /* 2 */
+    c = before;
+    sync_all(f, 3, 100, &c, s);
+    (void)say(f, g, 1, "a");
+    clock_manual_advance(&f->clock, 2ull * 24 * 3600 * 1000);
+    (void)say(f, g, 1, "b");
+    engine_housekeep(f->engine);
+    s = seen_clear();
+    assert_int_equal(step(f, 3, 100, 1000, &c, s, &done), SOTTO_OK);
+    assert_true(done);
+    assert_int_equal(s->messages_count + s->conversations_count + s->marks_count, 0);
+    assert_int_equal(step(f, 3, 100, 1000, &before, s, &done), SOTTO_ERR_NOT_FOUND);
+}
+
 static void inbox_sync__back_again__nothing_from_between(void **state)
 {
     struct fixture *f = *state;
@@ -561,6 +586,7 @@ int main(void)
         TEST(inbox_start__before_what_no_device_has_got),
         TEST(inbox_sync__joined_later__sees_from_there),
         TEST(inbox_sync__removed__sees_up_to_there),
+        TEST(inbox_sync__retention__who_left_before_is_not_reset),
         TEST(inbox_sync__back_again__nothing_from_between),
         TEST(inbox_sync__role__a_change_tells_the_conversation),
         TEST(inbox_sync__hostile_cursors__never_widen),
