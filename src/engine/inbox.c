@@ -14,13 +14,19 @@
  */
 #include "engine/inbox.h"
 
+#include <time.h>
+
 #include "base/limits.h"
 #include "store/keys.h"
 
 enum { LAST_VISIBLE_ROWS_MAX = 64, UNDELIVERED_ROWS_MAX = 1024 };
 
+/* A second, for what takes microseconds. */
+enum { VISIBLE_TRIES = 10000, VISIBLE_PAUSE_US = 100 };
+
 struct reading {
     struct store *store;
+    uint64_t position;          /* all up to here can be seen; 0: not looked at yet */
     struct id user;
     uint64_t now_ms;
     const struct inbox_sink *sink;
@@ -52,6 +58,32 @@ static void reading_deinit(struct reading *r)
     buffer_deinit(&r->value);
 }
 
+static enum sotto_err read_position(struct reading *r, uint64_t *position_out)
+{
+    enum sotto_err err = store_get(r->store, STORE_META, SLICE_LIT("position"), &r->value);
+    if (err == SOTTO_ERR_NOT_FOUND) {
+        *position_out = 0;
+        return SOTTO_OK;
+    }
+    if (err == SOTTO_OK && r->value.len != 8) err = SOTTO_ERR_CORRUPT;
+    if (err == SOTTO_OK) *position_out = load_be64(r->value.data);
+    return err;
+}
+
+/* A state may be that of the commit under way (store.h). Who is told of its last
+ * message asks for it next, and must find it: so wait until it can be seen. */
+static enum sotto_err wait_until_visible(struct reading *r)
+{
+    for (int tries = 0; r->c.last_position > r->position; tries++) {
+        enum sotto_err err = read_position(r, &r->position);
+        if (err != SOTTO_OK) return err;
+        if (r->c.last_position <= r->position) break;
+        if (tries == VISIBLE_TRIES) return SOTTO_ERR_IO;
+        (void)nanosleep(&(struct timespec){.tv_nsec = VISIBLE_PAUSE_US * 1000}, NULL);
+    }
+    return SOTTO_OK;
+}
+
 static enum sotto_err load_conversation(struct reading *r, struct id id)
 {
     drop_conversation(r);
@@ -60,6 +92,8 @@ static enum sotto_err load_conversation(struct reading *r, struct id id)
     if (err == SOTTO_OK) err = conversation_decode(id, buffer_slice(&r->value), &r->c);
     if (err != SOTTO_OK) return err;
     r->has_conversation = true;
+    err = wait_until_visible(r);
+    if (err != SOTTO_OK) return err;
     r->me = conversation_member(&r->c, r->user);
     return r->me != NULL ? SOTTO_OK : SOTTO_ERR_NOT_FOUND;
 }
@@ -223,18 +257,6 @@ static enum sotto_err sync_conversation(struct reading *r, struct cursor *cursor
     return SOTTO_OK;
 }
 
-static enum sotto_err read_position(struct reading *r, uint64_t *position_out)
-{
-    enum sotto_err err = store_get(r->store, STORE_META, SLICE_LIT("position"), &r->value);
-    if (err == SOTTO_ERR_NOT_FOUND) {
-        *position_out = 0;
-        return SOTTO_OK;
-    }
-    if (err == SOTTO_OK && r->value.len != 8) err = SOTTO_ERR_CORRUPT;
-    if (err == SOTTO_OK) *position_out = load_be64(r->value.data);
-    return err;
-}
-
 /* The conversation id in the member row under the iterator; false past the
  * user's last. */
 static bool member_here(const struct reading *r, struct id *conversation_out)
@@ -283,6 +305,7 @@ enum sotto_err inbox_sync(struct store *store, struct id user, uint64_t now_ms, 
     bool done = false;
     uint64_t position = 0;
     enum sotto_err err = read_position(&r, &position);
+    r.position = position;
     if (err == SOTTO_OK && (at.position > position || (at.partial && at.target > position)))
         err = SOTTO_ERR_NOT_FOUND;
     if (err == SOTTO_OK && !at.partial)

@@ -2,6 +2,11 @@
  * what. */
 #include "unit/engine/fixture.h"
 
+#include <pthread.h>
+#include <unistd.h>
+
+#include "store/keys.h"
+
 enum { SEEN_MAX = 4096 };
 struct seen_message {
     struct id conversation;
@@ -572,10 +577,72 @@ static void inbox_list__pages(void **state)
     assert_false(more);
 }
 
+/* ---- A commit under way ---------------------------------------------------------- */
+
+struct commit {
+    struct store *store;
+    struct store_batch *rest;
+};
+
+static void *commit_rest(void *arg)
+{
+    struct commit *c = arg;
+    usleep(5000);
+    SOTTO_ASSERT(store_commit(c->store, c->rest) == SOTTO_OK);
+    return NULL;
+}
+
+static void on_last(void *ctx, const struct conversation *c, const struct member *me, const struct message *last,
+                      uint64_t unread)
+{
+    (void)me, (void)unread;
+    *(bool *)ctx = last != NULL && last->sequence == c->last_sequence;
+}
+
+/* The new state can be seen, the new message not yet: nobody is told of it before. */
+static void inbox__state_of_a_commit_under_way__waits_for_its_rows(void **state)
+{
+    struct fixture *f = *state;
+    struct record r = message_to(f, 1, 2, "a", "x");
+    struct id conversation = r.conversation;
+    struct key state_key = key_conversation(conversation), row_key = key_message(conversation, 2);
+    struct buffer state_row, row, position;
+    assert_int_equal(ask(f, &r).sequence, 1);
+    r = message_to(f, 1, 2, "b", "y");
+    assert_int_equal(ask(f, &r).sequence, 2);
+    buffer_init(&state_row, ROW_BYTES_MAX);
+    buffer_init(&row, ROW_BYTES_MAX);
+    buffer_init(&position, 64);
+    assert_int_equal(store_get(f->store, STORE_CONVERSATION, key_slice(&state_key), &state_row), SOTTO_OK);
+    assert_int_equal(store_get(f->store, STORE_MESSAGE, key_slice(&row_key), &row), SOTTO_OK);
+    assert_int_equal(store_get(f->store, STORE_META, SLICE_LIT("position"), &position), SOTTO_OK);
+    struct store_batch *b = store_batch_create(f->store);
+    position.data[7]--;
+    store_put(b, STORE_META, SLICE_LIT("position"), buffer_slice(&position));
+    store_delete(b, STORE_MESSAGE, key_slice(&row_key));
+    assert_int_equal(store_commit(f->store, b), SOTTO_OK);
+    position.data[7]++;
+    store_batch_clear(b);
+    store_put(b, STORE_MESSAGE, key_slice(&row_key), buffer_slice(&row));
+    store_put(b, STORE_META, SLICE_LIT("position"), buffer_slice(&position));
+    struct commit commit = {f->store, b};
+    pthread_t thread;
+    bool whole = false;
+    assert_int_equal(pthread_create(&thread, NULL, commit_rest, &commit), 0);
+    assert_int_equal(inbox_conversation(f->store, user_id(2), START_MS, conversation, on_last, &whole), SOTTO_OK);
+    assert_true(whole);
+    pthread_join(thread, NULL);
+    store_batch_destroy(&b);
+    buffer_deinit(&state_row);
+    buffer_deinit(&row);
+    buffer_deinit(&position);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
+        TEST(inbox__state_of_a_commit_under_way__waits_for_its_rows),
         TEST(inbox_sync__nobody__is_done_at_once),
         TEST(inbox_sync__from_the_start__then_only_what_is_new),
         TEST(inbox_sync__in_pieces__the_same_once),
