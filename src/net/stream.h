@@ -111,6 +111,8 @@ bool stream_is_tls(const struct stream *s);
 /* TLS 1.3 contexts (OpenSSL). Shared by all loops, reference counted inside. */
 SOTTO_CHECKED enum sotto_err tls_server_create(const char *cert_file, const char *key_file,
                                                struct buffer *why_out, struct tls_context **tls_out);
+/* When the server's certificate ends, Unix time in seconds; 0: unknown. */
+uint64_t tls_not_after_s(const struct tls_context *tls);
 /* verify: check the certificate and `server_name` against the system's roots,
  * or against ca_file when that is not NULL. */
 SOTTO_CHECKED enum sotto_err tls_client_create(const char *server_name, const char *ca_file, bool verify,

@@ -14,7 +14,9 @@
 #include "net/tls_private.h"
 
 #include <openssl/err.h>
+#include <openssl/x509.h>
 #include <stdlib.h>
+#include <time.h>
 
 static const uint8_t alpn[] = "\x08http/1.1";
 enum { ALPN_LEN = sizeof(alpn) - 1 };
@@ -63,6 +65,14 @@ static struct tls_context *context_create(const SSL_METHOD *method)
     return context;
 }
 
+/* Instead of OpenSSL's own, which asks on the terminal and waits. */
+static int refuse_passphrase(char *out, int size, int writing, void *asked)
+{
+    (void)out, (void)size, (void)writing;
+    *(bool *)asked = true;
+    return 0;
+}
+
 enum sotto_err tls_server_create(const char *cert_file, const char *key_file, struct buffer *why_out,
                                  struct tls_context **tls_out)
 {
@@ -72,15 +82,20 @@ enum sotto_err tls_server_create(const char *cert_file, const char *key_file, st
         return SOTTO_ERR_IO;
     }
     const char *what = NULL, *file = NULL;
+    bool encrypted = false;
+    SSL_CTX_set_default_passwd_cb(context->ssl, refuse_passphrase);
+    SSL_CTX_set_default_passwd_cb_userdata(context->ssl, &encrypted);
     if (SSL_CTX_use_certificate_chain_file(context->ssl, cert_file) != 1) {
         what = "cannot use the certificate";
         file = cert_file;
     } else if (SSL_CTX_use_PrivateKey_file(context->ssl, key_file, SSL_FILETYPE_PEM) != 1) {
-        what = "cannot use the private key";
+        what = encrypted ? "the private key is encrypted; take the passphrase off with `openssl pkey`:"
+                         : "cannot use the private key";
         file = key_file;
     } else if (SSL_CTX_check_private_key(context->ssl) != 1) {
         what = "the private key is not that of the certificate";
     }
+    SSL_CTX_set_default_passwd_cb_userdata(context->ssl, NULL);
     if (what != NULL) {
         explain(why_out, what, file);
         tls_unref(&context);
@@ -90,6 +105,15 @@ enum sotto_err tls_server_create(const char *cert_file, const char *key_file, st
     SSL_CTX_set_alpn_select_cb(context->ssl, choose_protocol, NULL);
     *tls_out = context;
     return SOTTO_OK;
+}
+
+uint64_t tls_not_after_s(const struct tls_context *tls)
+{
+    const X509 *certificate = SSL_CTX_get0_certificate(tls->ssl);
+    struct tm tm;
+    if (certificate == NULL || ASN1_TIME_to_tm(X509_get0_notAfter(certificate), &tm) != 1) return 0;
+    time_t end = timegm(&tm);
+    return end > 0 ? (uint64_t)end : 0;
 }
 
 enum sotto_err tls_client_create(const char *server_name, const char *ca_file, bool verify,

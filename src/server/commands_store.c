@@ -57,6 +57,7 @@ static enum sotto_err open_databases(struct work *w)
     char path[PATH_MAX_LEN + 64];
     w->log = log_create(STDERR_FILENO, LOG_WARN, false, clock_system());
     w->metrics = metrics_create();
+    if (datadir_check_whole(&w->dir, &w->why) != SOTTO_OK) return SOTTO_ERR_CORRUPT;
     if (!datadir_has(&w->dir, "store") || !datadir_has(&w->dir, "directory.db")) {
         buffer_printf(&w->why, "There is no data in %s. Name the data directory with --data-dir.", w->dir.path);
         return SOTTO_ERR_NOT_FOUND;

@@ -153,7 +153,10 @@ static void read_file(struct loading *l, const char *path, bool must_exist)
     } else if (!utf8_valid(buffer_slice(&text))) {
         error_line(l, path, "the configuration file is not UTF-8 text.");
     } else {
-        read_lines(l, buffer_slice(&text));
+        /* Some editors begin a file with a byte order mark. */
+        struct slice mark = SLICE_LIT("\xef\xbb\xbf"), lines = buffer_slice(&text);
+        bool marked = lines.len >= mark.len && memcmp(lines.data, mark.data, mark.len) == 0;
+        read_lines(l, marked ? slice_of(lines.data + mark.len, lines.len - mark.len) : lines);
     }
     buffer_deinit(&text);
     fclose(f);

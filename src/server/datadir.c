@@ -66,6 +66,8 @@ enum sotto_err datadir_lock(struct datadir *dir, struct buffer *why_out)
     return SOTTO_OK;
 }
 
+#define STORE_MARK "store-created"
+
 /* Calls visit for each regular file and directory of ours, until it says no. */
 typedef bool visit_fn(void *ctx, int parent, const char *parent_path, const char *name, const struct stat *st);
 
@@ -143,6 +145,40 @@ enum sotto_err datadir_check_rights(const struct datadir *dir, struct buffer *wh
     struct rights r = {dir, why_out, SOTTO_OK};
     visit_files(dir, check_rights, &r);
     return r.err;
+}
+
+/* Half of a directory, from a restore that did not end or from files that got lost.
+ * To go on with a fresh other half would make strangers of everybody, or silently
+ * begin every conversation again. */
+enum sotto_err datadir_check_whole(const struct datadir *dir, struct buffer *why_out)
+{
+    struct stat st;
+    bool has_store = datadir_has(dir, "store/CURRENT");
+    bool has_accounts = fstatat(dir->fd, "directory.db", &st, 0) == 0 ? st.st_size > 0 : errno != ENOENT;
+    if (has_store && !has_accounts) {
+        buffer_printf(why_out,
+                      "%s holds messages in store, but directory.db with the accounts is missing or empty. If a restore "
+                      "was interrupted, empty the data directory and restore again; else put back a backup with "
+                      "`sottod restore`.",
+                      dir->path);
+        return SOTTO_ERR_CORRUPT;
+    }
+    if (!has_store && datadir_has(dir, STORE_MARK)) {
+        buffer_printf(why_out,
+                      "The messages of %s are gone: store is missing or empty. Put it back, or put back a backup with "
+                      "`sottod restore` into an empty directory. To begin again without the messages, remove %s/%s.",
+                      dir->path, dir->path, STORE_MARK);
+        return SOTTO_ERR_CORRUPT;
+    }
+    return SOTTO_OK;
+}
+
+enum sotto_err datadir_mark_store(const struct datadir *dir, struct buffer *why_out)
+{
+    static const char text[] = "There is a message store beside this file. sottod misses it when it is gone.\n";
+    if (datadir_has(dir, STORE_MARK) || datadir_write(dir, STORE_MARK, slice_str(text)) == SOTTO_OK) return SOTTO_OK;
+    buffer_printf(why_out, "The file %s/%s cannot be written: %s.", dir->path, STORE_MARK, strerror(errno));
+    return SOTTO_ERR_IO;
 }
 
 void datadir_close(struct datadir *dir)

@@ -35,6 +35,11 @@ void datadir_give_back(const struct datadir *dir);
 /* IO when a file of the directory or of store/ may not be read and written;
  * why_out names it. */
 SOTTO_CHECKED enum sotto_err datadir_check_rights(const struct datadir *dir, struct buffer *why_out);
+/* CORRUPT when a part is missing: the accounts, or a store that was here once
+ * (datadir_mark_store); why_out says what to do. */
+SOTTO_CHECKED enum sotto_err datadir_check_whole(const struct datadir *dir, struct buffer *why_out);
+/* Notes that there is a store now, so that it is missed when it is gone. */
+SOTTO_CHECKED enum sotto_err datadir_mark_store(const struct datadir *dir, struct buffer *why_out);
 /* Releases and closes; removes nothing. */
 void datadir_close(struct datadir *dir);
 /* path/name; false when it does not fit. */

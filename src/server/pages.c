@@ -111,6 +111,9 @@ static void write_process_metrics(struct server *s, struct buffer *out)
                atomic_load(&s->disk_free_bytes));
     metric_u64(out, "sotto_disk_reserve_bytes", "gauge", "Free space below which sends are refused.",
                s->loaded.config.disk_reserve_bytes);
+    uint64_t until_s = atomic_load(&s->certificate_until_s);
+    if (until_s != 0)
+        metric_u64(out, "sotto_tls_not_after_seconds", "gauge", "When the certificate expires, Unix time.", until_s);
     metric_u64(out, "sotto_ready", "gauge", "1 when the server takes new work.", is_ready(s));
     metric_u64(out, "sotto_engine_queue_length", "gauge", "Records waiting for the writer.",
                engine_queue_depth(s->engine));

@@ -59,6 +59,16 @@ static void take_values(struct server *s, const struct loaded_config *fresh)
     buffer_deinit(&why);
 }
 
+void server_note_certificate(struct server *s)
+{
+    enum { SOON_S = 7 * 24 * 3600 };
+    uint64_t now_s = clock_wall_ms(clock_system()) / 1000, until_s = s->tls != NULL ? tls_not_after_s(s->tls) : 0;
+    atomic_store(&s->certificate_until_s, until_s);
+    if (until_s == 0 || until_s > now_s + SOON_S) return;
+    LOG(s->log, LOG_WARN, "tls.certificate", LOG_S("why", until_s <= now_s ? "it has expired" : "it expires within a week"),
+        LOG_U("not_after", until_s));
+}
+
 static void apply(struct server *s, struct tls_context *tls)
 {
     const struct config *c = &s->loaded.config;
@@ -71,6 +81,7 @@ static void apply(struct server *s, struct tls_context *tls)
     gateway_set_tls(s->gateway, tls);
     tls_unref(&s->tls);
     s->tls = tls;
+    server_note_certificate(s);
 }
 
 void server_reload(struct server *s)

@@ -39,6 +39,7 @@ struct server {
     /* Read by pages on the loops. */
     atomic_bool draining, disk_full, shows_metrics;
     atomic_uint_fast64_t disk_free_bytes, open_files;
+    atomic_uint_fast64_t certificate_until_s; /* Unix time; 0: no TLS */
     uint64_t started_s;               /* Unix time */
 };
 
@@ -49,6 +50,9 @@ void server_stop(struct server *s);
 
 /* reload.c: SIGHUP. Takes a new configuration if all of it is right. */
 void server_reload(struct server *s);
+
+/* Notes how long the certificate in use is good, and says so when that is not long. */
+void server_note_certificate(struct server *s);
 
 /* pages.c: /healthz, /readyz, /metrics; the gateway's page hook, ctx is the
  * server. */

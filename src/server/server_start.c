@@ -209,6 +209,7 @@ static enum sotto_err create_gateway(struct server *s, struct buffer *why)
     };
     enum sotto_err err = SOTTO_OK;
     if (c->tls_cert[0] != '\0') err = tls_server_create(c->tls_cert, c->tls_key, why, &s->tls);
+    server_note_certificate(s);
     if (err == SOTTO_OK) err = gateway_create(&options, &s->gateway);
     if (err == SOTTO_OK) err = listen_all(s, why);
     return err;
@@ -237,29 +238,15 @@ static void make_services(struct server *s)
     };
 }
 
-/* Messages without the people who wrote them: half of a directory, from a
- * restore that did not end or a file that got lost. A fresh directory database
- * would make strangers of everybody, for good. */
-static enum sotto_err check_whole(struct server *s, struct buffer *why)
-{
-    struct stat st;
-    if (!datadir_has(&s->dir, "store/CURRENT")) return SOTTO_OK;
-    if (fstatat(s->dir.fd, "directory.db", &st, 0) == 0 ? st.st_size > 0 : errno != ENOENT) return SOTTO_OK;
-    buffer_printf(why,
-                  "%s holds messages in store, but directory.db with the accounts is missing or empty. If a restore was "
-                  "interrupted, empty the data directory and restore again; else put back a backup with `sottod restore`.",
-                  s->dir.path);
-    return SOTTO_ERR_CORRUPT;
-}
-
 static enum sotto_err open_parts(struct server *s, struct buffer *why)
 {
     enum sotto_err err = datadir_open(s->loaded.config.data_dir, true, s->log, why, &s->dir);
     if (err == SOTTO_OK) err = datadir_lock(&s->dir, why);
     if (err == SOTTO_OK) err = datadir_check_rights(&s->dir, why);
-    if (err == SOTTO_OK) err = check_whole(s, why);
+    if (err == SOTTO_OK) err = datadir_check_whole(&s->dir, why);
     if (err == SOTTO_OK) err = open_directory(s, why);
     if (err == SOTTO_OK) err = open_store(s, why);
+    if (err == SOTTO_OK) err = datadir_mark_store(&s->dir, why);
     if (err == SOTTO_OK) err = create_engine(s, why);
     if (err != SOTTO_OK) return err;
     unsigned workers = workers_count(&s->loaded.config);

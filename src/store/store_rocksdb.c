@@ -195,7 +195,8 @@ static enum sotto_err classify(const char *error)
     if (mentions(error, "While lock file") || mentions(error, "lock hold by")) return SOTTO_ERR_DENIED;
     if (mentions(error, "Corruption") || mentions(error, "Invalid argument") || mentions(error, "checksum"))
         return SOTTO_ERR_CORRUPT;
-    if (mentions(error, "No such file") && mentions(error, ".sst")) return SOTTO_ERR_CORRUPT;
+    if (mentions(error, "No such file") && (mentions(error, ".sst") || mentions(error, "MANIFEST")))
+        return SOTTO_ERR_CORRUPT;
     return SOTTO_ERR_IO;
 }
 

@@ -337,6 +337,30 @@ def test_damage__messages_without_their_accounts(server, lose):
     assert database.exists() == was, "a refused start changes nothing"
 
 
+def test_damage__accounts_without_their_messages(server):
+    server.register("anna").send(server.register("ben"), "m1")
+    server.stop()
+    store, away = server.data / "store", server.data.parent / "away"
+    store.rename(away)
+    for empty in (False, True):
+        if empty:
+            store.mkdir(0o700)
+        for words in (["serve", "--port", "0"], ["check"]):
+            code, out, err = server.run(*words)
+            assert code == 4 and "are gone" in err, (words, code, err)
+            assert "no problems" not in out
+            assert not (store / "CURRENT").exists(), "a refusal changes nothing"
+    if store.exists():
+        store.rmdir()
+    away.rename(store)
+    server.start()
+    assert server.stop() == 0
+    # Somebody who means it begins again.
+    store.rename(away)
+    (server.data / "store-created").unlink()
+    server.start().login("anna")
+
+
 def test_damage__directory_database(server):
     server.register("anna")
     server.stop()

@@ -1,7 +1,10 @@
 """TLS 1.3 in the process, and new certificates without a restart."""
+import re
 import signal
 import socket
 import ssl
+import subprocess
+import time
 
 import pytest
 
@@ -35,6 +38,24 @@ def test_tls__serves_and_reloads(make_server, certificates):
     server.signal(signal.SIGHUP)
     server.wait_for_log("reload.refused")
     assert shown_certificate(server, second[0]) == "second"
+
+
+def test_tls__a_key_with_a_passphrase_is_refused_and_not_asked_for(make_server, certificates, tmp_path):
+    cert, key = certificates("locked")
+    locked = tmp_path / "locked-key.pem"
+    subprocess.run(["openssl", "pkey", "-in", key, "-aes256", "-passout", "pass:x", "-out", locked], check=True)
+    server = make_server(tls_cert=str(cert), tls_key=str(locked))
+    server.spawn()
+    assert server.wait() != 0
+    assert "encrypted" in server.log() and "openssl pkey" in server.log()
+
+
+def test_tls__says_when_the_certificate_ends(make_server, certificates):
+    cert, key = certificates("short")
+    server = make_server(tls_cert=str(cert), tls_key=str(key)).start()
+    assert "expires within a week" in server.log()
+    until = re.search(r"^sotto_tls_not_after_seconds (\d+)$", server.http("GET", "/metrics")[2].decode(), re.M)
+    assert 86400 < int(until[1]) - time.time() < 3 * 86400
 
 
 def test_tls__nothing_older_than_1_3(make_server, certificates):

@@ -121,7 +121,7 @@ static void config__order_of_sources(void **state)
 static void config__file_in_data_directory(void **state)
 {
     struct fixture *f = *state;
-    write_file(f, "# comment\n\n  port=81 # of the web\r\nserver-name = \"Anna's # 1\"  # quoted\nlog-level = debug");
+    write_file(f, "\xef\xbb\xbf" "# comment\n\n  port=81 # of the web\r\nserver-name = \"Anna's # 1\"  # quoted\nlog-level = debug");
     const char *environment[] = {NULL};
     const char *flags[] = {"data-dir", f->directory, NULL};
     assert_true(load(f, NULL, environment, flags));

@@ -349,6 +349,16 @@ static void store_rocksdb__missing_table__refuses(void **state)
     must_refuse(f->store, SOTTO_ERR_CORRUPT, "damaged");
 }
 
+static void store_rocksdb__missing_manifest__refuses(void **state)
+{
+    const struct folder *f = *state;
+    char table[PATH_MAX], command[PATH_MAX + 32];
+    leave_table(f->store, table);
+    snprintf(command, sizeof(command), "rm %s/MANIFEST-*", f->store);
+    assert_int_equal(system(command), 0);
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, "damaged");
+}
+
 static void store_rocksdb__damaged_manifest__refuses(void **state)
 {
     const struct folder *f = *state;
@@ -596,6 +606,7 @@ int main(int argc, char **argv)
         IN_FOLDER(store_rocksdb__damaged_log__refuses_and_says_what_to_do),
         IN_FOLDER(store_rocksdb__damaged_table__is_found_when_read),
         IN_FOLDER(store_rocksdb__missing_table__refuses),
+        IN_FOLDER(store_rocksdb__missing_manifest__refuses),
         IN_FOLDER(store_rocksdb__damaged_manifest__refuses),
         IN_FOLDER(store_rocksdb__second_opener__is_told_that_it_is_in_use),
         IN_FOLDER(store_rocksdb__other_version__refuses),
