@@ -30,8 +30,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { BLOCK_LEN = 32768, HEADER_LEN = 7, FRAGMENT_FULL = 1, FRAGMENT_FIRST = 2, FRAGMENT_MIDDLE = 3,
-       FRAGMENT_LAST = 4 };
+enum { FRAGMENT_FULL = 1, FRAGMENT_FIRST = 2, FRAGMENT_MIDDLE = 3, FRAGMENT_LAST = 4 };
 /* No write is longer: a batch is bounded, rows and keys included. */
 enum { TAIL_MAX = 32 * 1024 * 1024 };
 
@@ -66,15 +65,15 @@ static uint32_t load_le32(const uint8_t *p)
 /* Length of the sound fragment at `at` with header, 0 if there is none. */
 static size_t fragment_at(const struct log *log, size_t at, uint8_t *type_out)
 {
-    size_t block_left = BLOCK_LEN - at % BLOCK_LEN;
-    if (block_left < HEADER_LEN || log->len - at < HEADER_LEN) return 0;
+    size_t block_left = WAL_BLOCK_LEN - at % WAL_BLOCK_LEN;
+    if (block_left < WAL_HEADER_LEN || log->len - at < WAL_HEADER_LEN) return 0;
     const uint8_t *p = log->data + at;
     size_t len = (size_t)p[4] | (size_t)p[5] << 8;
     if (p[6] < FRAGMENT_FULL || p[6] > FRAGMENT_LAST) return 0;
-    if (HEADER_LEN + len > block_left || HEADER_LEN + len > log->len - at) return 0;
+    if (WAL_HEADER_LEN + len > block_left || WAL_HEADER_LEN + len > log->len - at) return 0;
     if (load_le32(p) != masked(crc32c(log, p + 6, 1 + len))) return 0;
     *type_out = p[6];
-    return HEADER_LEN + len;
+    return WAL_HEADER_LEN + len;
 }
 
 static bool all_zero(const uint8_t *p, size_t len)
@@ -89,13 +88,13 @@ static size_t first_bad_record(const struct log *log)
 {
     size_t at = 0, record = 0;
     while (at < log->len) {
-        size_t left = BLOCK_LEN - at % BLOCK_LEN;
+        size_t left = WAL_BLOCK_LEN - at % WAL_BLOCK_LEN;
         if (left > log->len - at) left = log->len - at;
         if (record == at && all_zero(log->data + at, left)) { /* padding, or allocated and never written */
             at = record = at + left;
             continue;
         }
-        if (BLOCK_LEN - at % BLOCK_LEN < HEADER_LEN) { /* padding inside a record */
+        if (WAL_BLOCK_LEN - at % WAL_BLOCK_LEN < WAL_HEADER_LEN) { /* padding inside a record */
             at += left;
             continue;
         }

@@ -5,6 +5,10 @@
 
 #include <stdbool.h>
 
+/* Of RocksDB's log: records are cut into pieces at the ends of blocks, and each piece has
+ * a header. */
+enum { WAL_BLOCK_LEN = 32768, WAL_HEADER_LEN = 7 };
+
 /* True when the newest log in the folder is sound up to a point after which
  * nothing whole begins: only the write that was under way is lost. Reads the
  * file; changes nothing. False also when it cannot be read. */
