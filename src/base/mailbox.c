@@ -7,9 +7,9 @@
  * An empty box is in one of two states. AWAKE (NULL): the receiver will look
  * again before it sleeps, and senders save the system call; a box begins so and
  * every take leaves it so. ASLEEP: the receiver waits for the eventfd, and the
- * sender that fills the box writes it, at once or when it has posted all it has. The receiver falls asleep by a
- * compare-and-swap from NULL, which fails when mail came in between, so no
- * wake-up is lost.
+ * sender that fills the box writes it, at once or when it has posted all it
+ * has. The receiver falls asleep by a compare-and-swap from NULL, which fails
+ * when mail came in between, so no wake-up is lost.
  *
  * Ordering: the push releases, the exchange acquires; everything a sender wrote
  * before posting is seen by the receiver.

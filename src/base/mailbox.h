@@ -37,10 +37,10 @@ void mailbox_deinit(struct mailbox *m);
 SOTTO_CHECKED bool mailbox_post(struct mailbox *m, struct mail *mail);
 /* Posts past the bound: for answers whose number another bound already limits. */
 void mailbox_post_always(struct mailbox *m, struct mail *mail);
-/* The same two for who posts several: *asleep_out, or the result, is true when the receiver sleeps.
- * Then the caller must mailbox_wake it when all is posted, and soon: others
- * who post meanwhile rely on that. A receiver on the same processor would else run
- * at once, for the first mail alone. */
+/* The same two for who posts several: *asleep_out, or the result, is true when the
+ * receiver sleeps. Then the caller must mailbox_wake it when all is posted, and soon:
+ * others who post meanwhile rely on that. A receiver on the same processor would else
+ * run at once, for the first mail alone. */
 SOTTO_CHECKED bool mailbox_post_quietly(struct mailbox *m, struct mail *mail, bool *asleep_out);
 SOTTO_CHECKED bool mailbox_post_always_quietly(struct mailbox *m, struct mail *mail);
 /* Takes everything, oldest first, linked by next; NULL when empty. Receiver only. */
