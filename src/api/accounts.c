@@ -39,7 +39,7 @@ enum problem api_account_register(struct call *c)
 {
     static const struct json_field fields[] = {
         FIELD(JF_STRING, "username", true, struct registration, username, 1, SOTTO_USERNAME_MAX),
-        FIELD(JF_STRING, "password", true, struct registration, password, 1, SOTTO_PASSWORD_MAX),
+        FIELD(JF_STRING, "password", true, struct registration, password, SOTTO_PASSWORD_MIN, SOTTO_PASSWORD_MAX),
         FIELD(JF_STRING, "displayName", false, struct registration, display_name, 0, SOTTO_DISPLAY_NAME_MAX),
         FIELD(JF_STRING, "phone", false, struct registration, phone, 0, SOTTO_PHONE_MAX),
         FIELD(JF_STRING, "picture", false, struct registration, picture, 0, SOTTO_HANDLE_MAX),
@@ -53,6 +53,24 @@ enum problem api_account_register(struct call *c)
     enum problem p = call_decode(c, fields, COUNT(fields), &r);
     if (p == PROBLEM_NONE) p = directory_register(c->services->directory, &r, &c->why, &cred);
     if (p == PROBLEM_NONE) write_credentials(c, &cred, position);
+    return p;
+}
+
+/* Where a guess comes from, besides the name that it is for. What comes from this machine
+ * comes through a proxy on it, and so does everybody: one who guesses would keep all the
+ * others out. */
+static struct slice guess_address(const struct call *c)
+{
+    bool here = (c->address.len > 4 && memcmp(c->address.data, "127.", 4) == 0) || slice_is(c->address, "::");
+    return here ? (struct slice){0} : c->address;
+}
+
+/* Whoever is signed in has no name to mistake. */
+static enum problem confirmed(struct call *c, enum problem p, const char *field)
+{
+    if (p != PROBLEM_CREDENTIALS) return p;
+    c->field = field;
+    buffer_append_str(&c->why, "The password is wrong.");
     return p;
 }
 
@@ -72,7 +90,7 @@ enum problem api_account_login(struct call *c)
     uint64_t position = engine_position(c->services->engine);
     enum problem p = call_decode(c, fields, COUNT(fields), &in);
     if (p == PROBLEM_NONE) {
-        p = directory_login(c->services->directory, in.username, in.password, &in.device, c->address, &c->why,
+        p = directory_login(c->services->directory, in.username, in.password, &in.device, guess_address(c), &c->why,
                             &c->retry_after_ms, &cred);
     }
     if (p == PROBLEM_NONE) write_credentials(c, &cred, position);
@@ -161,12 +179,13 @@ enum problem api_account_password(struct call *c)
     } in = {0};
     static const struct json_field fields[] = {
         FIELD(JF_STRING, "oldPassword", true, struct change, old, 1, SOTTO_PASSWORD_MAX),
-        FIELD(JF_STRING, "newPassword", true, struct change, fresh, 1, SOTTO_PASSWORD_MAX),
+        FIELD(JF_STRING, "newPassword", true, struct change, fresh, SOTTO_PASSWORD_MIN, SOTTO_PASSWORD_MAX),
     };
     enum problem p = call_decode(c, fields, COUNT(fields), &in);
     if (p != PROBLEM_NONE) return p;
-    return directory_change_password(c->services->directory, c->user, c->device, in.old, in.fresh, c->address,
-                                     &c->why, &c->retry_after_ms);
+    p = directory_change_password(c->services->directory, c->user, c->device, in.old, in.fresh, guess_address(c),
+                                  &c->why, &c->retry_after_ms);
+    return confirmed(c, p, "oldPassword");
 }
 
 enum problem api_account_delete(struct call *c)
@@ -179,7 +198,8 @@ enum problem api_account_delete(struct call *c)
     };
     enum problem p = call_decode(c, fields, COUNT(fields), &in);
     if (p != PROBLEM_NONE) return p;
-    return directory_delete_account(c->services->directory, c->user, in.password, c->address, &c->retry_after_ms);
+    p = directory_delete_account(c->services->directory, c->user, in.password, guess_address(c), &c->retry_after_ms);
+    return confirmed(c, p, "password");
 }
 
 static enum problem write_user(struct call *c, enum problem found, const struct profile *p)

@@ -227,6 +227,8 @@ static void request_operation(struct conn *c, const struct http_message *m, cons
         else if (json_parse(&call->arena, kept, &call->fields) != SOTTO_OK) p = PROBLEM_BAD_JSON;
     }
     buffer_deinit(&text);
+    if (p == PROBLEM_BAD_FIELD)
+        buffer_printf(&call->why, "\"%.64s\" cannot be read: numbers are digits only, and %% begins an escape.", call->field);
     if (p != PROBLEM_NONE) call_finish(call, p);
     else call_begin(cs);
 }

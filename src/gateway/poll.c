@@ -54,6 +54,8 @@ static void poll_fail(struct conn *c, enum problem p)
     struct call_state *cs = poll_end(c);
     if (cs == NULL) return;
     call_error_details(&cs->call);
+    if (p == PROBLEM_CONFLICT)
+        buffer_append_str(&cs->call.why, "Another connection of this device has taken over. Do not poll again by yourself.");
     call_finish(&cs->call, p);
 }
 

@@ -282,7 +282,10 @@ void gateway_op_presence_watch(struct call *c)
         else p = PROBLEM_BAD_FIELD;
     }
     if (p != PROBLEM_NONE || !conn_alive(conn)) {
-        if (p == PROBLEM_BAD_FIELD && c->why.len == 0) c->field = "userIds";
+        if (p == PROBLEM_BAD_FIELD && c->why.len == 0) {
+            c->field = "userIds";
+            buffer_append_str(&c->why, "\"userIds\" must be a list of UUIDs.");
+        }
         call_finish(c, p);
         return;
     }

@@ -13,10 +13,10 @@
 #define PROBLEM_TABLE(X)                                                                              \
     X(PROBLEM_NONE, "ok", 200, "")                                                                    \
     X(PROBLEM_BAD_REQUEST, "bad_request", 400, "The request could not be understood.")                \
-    X(PROBLEM_BAD_JSON, "bad_json", 400, "The body is not valid JSON.")                               \
+    X(PROBLEM_BAD_JSON, "bad_json", 400, "What was sent is not one object of valid JSON.")              \
     X(PROBLEM_BAD_FIELD, "bad_field", 400, "A field is missing or has a wrong value.")                \
     X(PROBLEM_UNKNOWN_TYPE, "unknown_type", 400, "This server does not know that kind of request.")   \
-    X(PROBLEM_BAD_CURSOR, "bad_cursor", 400, "The cursor is not one that this server gave out.")      \
+    X(PROBLEM_BAD_CURSOR, "bad_cursor", 400, "The cursor is not one that this server gave out. Begin without one.") \
     X(PROBLEM_TOO_LARGE, "too_large", 413, "The request is larger than the server accepts.")          \
     X(PROBLEM_NOT_FOUND, "not_found", 404, "There is nothing here.")                                  \
     X(PROBLEM_METHOD, "method_not_allowed", 405, "This address does not take that method.")           \

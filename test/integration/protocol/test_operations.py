@@ -156,10 +156,33 @@ def test_account_refusals(server):
     nobody.refused("unauthenticated", "GET", "/account")
     Rest(server, "sot_" + "A" * 43).refused("bad_token", "GET", "/account")
     Rest(server, "nonsense").refused("bad_token", "GET", "/account")
-    d.api.refused("bad_credentials", "POST", "/account/password",
-                  {"oldPassword": "wrong one", "newPassword": "long enough"})
-    d.api.refused("bad_credentials", "DELETE", "/account", {"password": "wrong one"})
+    for field, method, path, fields in (
+            ("password", "POST", "/accounts", {**body, "username": name(), "password": "short"}),
+            ("newPassword", "POST", "/account/password", {"oldPassword": d.password, "newPassword": "short"})):
+        assert d.api.refused("bad_field", method, path, fields)["field"] == field
+    for field, method, path, fields in (
+            ("oldPassword", "POST", "/account/password", {"oldPassword": "wrong one", "newPassword": "long enough"}),
+            ("password", "DELETE", "/account", {"password": "wrong one"})):
+        error = d.api.refused("bad_credentials", method, path, fields)
+        assert error["field"] == field and "user name" not in error["message"]
+    assert d.api.ok("GET", "/account")["username"] == d.username, "the token has lost nothing"
     d.api.refused("bad_field", "PATCH", "/account", {"presenceVisibility": "some"})
+
+
+def test_one_who_guesses_through_a_proxy_locks_nobody_else_out(server):
+    d, nobody = register(server), Rest(server)
+    for i in range(30):
+        nobody.refused("bad_credentials", "POST", "/login", {
+            "username": f"{name()}.{i}"[:32], "password": "a guess", "deviceName": "x", "platform": "test"})
+    d.another()
+
+
+@pytest.mark.parametrize("path, field", [
+    ("/devices/x", "deviceId"), ("/conversations?limit=many", "limit"), ("/conversations?limit=-1", "limit"),
+    ("/conversations?after=%zz", "after")])
+def test_what_cannot_be_read_in_an_address_is_named(server, path, field):
+    error = register(server).api.refused("bad_field", "PATCH" if "/devices" in path else "GET", path)
+    assert error["field"] == field and field in error["message"]
 
 
 def test_devices(server, over):
@@ -328,6 +351,8 @@ def test_socket_only_operations(server):
         replay = s.sync()
         assert [described.text_of(e) for e in replay if e["type"] == "message.new"] == ["for the cursor"]
         s.refused("bad_cursor", "sync.start", cursor="%%%")
+        for wrong in ({}, ["somebody"], [7]):
+            assert "UUID" in s.refused("bad_field", "presence.watch", userIds=wrong)["message"]
         assert s.request("account.get")["userId"] == a.user_id
     fresh = name()
     with a.connect() as s:  # public operations too

@@ -442,7 +442,7 @@ def test_a_waiting_poll_gives_way(server):
         sotto.wait_for(replaced, 15, "the poll to give way")
     t.join()
     status, answer = result[0]
-    assert status == 409 and answer["code"] == "conflict"
+    assert status == 409 and answer["code"] == "conflict" and "taken over" in answer["message"]
 
 
 def test_sse_heartbeat_and_refusals(tmp_path):
