@@ -128,11 +128,12 @@ enum problem envelopes_build(struct call *c, struct json list, const struct user
     bool me_first = id_cmp(me->id, other->id) < 0;
     size_t wanted_count = wanted_add(wanted, 0, me_first ? me : other, c);
     wanted_count = wanted_add(wanted, wanted_count, me_first ? other : me, c);
-    if (compare(given, count, wanted, wanted_count, SAME, NULL) > 0)
-        return stale(c, given, count, wanted, wanted_count);
     write_varint(body, count);
     for (size_t i = 0; i < count; i++)
         envelope_encode(&(struct envelope){given[i].user, (uint8_t)given[i].device, (uint8_t)given[i].kind,
                                            given[i].content}, body);
-    return body->overflow ? PROBLEM_TOO_LARGE : PROBLEM_NONE;
+    if (body->overflow) return PROBLEM_TOO_LARGE;
+    if (compare(given, count, wanted, wanted_count, SAME, NULL) > 0)
+        return stale(c, given, count, wanted, wanted_count);
+    return PROBLEM_NONE;
 }

@@ -5,8 +5,8 @@
 #include "gateway/call.h"
 
 /* Decodes the list, compares it with the devices there are, and writes the body
- * of a record. PROBLEM_DEVICES_STALE with the differences as details;
- * BAD_FIELD; TOO_LARGE. `other` may not be NULL. */
+ * of a record. PROBLEM_DEVICES_STALE with the differences as details (the body is
+ * whole); BAD_FIELD; TOO_LARGE. `other` may not be NULL. */
 enum problem envelopes_build(struct call *c, struct json list, const struct user_view *me,
                              const struct user_view *other, struct buffer *body);
 

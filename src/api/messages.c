@@ -8,10 +8,17 @@
  * message is stored and marked MESSAGE_WITHHELD: the sender is answered `sent`
  * as always, the recipient's devices get a stub. If the sender has blocked the
  * recipient, sending is refused, since an answer could never arrive.
+ *
+ * AGAIN. The engine knows a message that comes a second time. One whose list of devices is
+ * not right any more never gets there: it is looked for in the store first, or a sender
+ * whose answer was lost would make the list anew and send under another id.
  */
 #include "api/api.h"
 #include "api/direct.h"
 #include "api/envelopes.h"
+
+#include "engine/engine.h"
+#include "store/keys.h"
 
 struct send {
     struct id to, conversation_id, reply_to;
@@ -21,6 +28,11 @@ struct send {
     bool urgent;
     bool has_to, has_conversation, has_reply_to, has_payload, has_envelopes;
     struct direct direct;
+    struct {
+        struct id conversation;
+        uint8_t payload_hash[HASH_LEN];
+        struct applied answer; /* DEVICES_STALE: it is not stored */
+    } again;
 };
 
 #define AT(member) offsetof(struct send, member)
@@ -64,17 +76,15 @@ static enum problem send_decode(struct call *c, struct send *s)
     return PROBLEM_NONE;
 }
 
-/* All it tells is in the submission, which is at hand; the request has long left the caches. */
-static void on_submitted(struct call *c, const struct submission *s)
+static void answer(struct call *c, struct id conversation, struct slice client_msg_id, const struct applied *a)
 {
-    const struct applied *a = &s->answer;
     if (a->problem != PROBLEM_NONE) {
         call_finish(c, a->problem);
         return;
     }
     struct json_writer *w = &c->answer;
-    json_put_string(w, "clientMsgId", s->record.message.client_msg_id);
-    json_put_id(w, "conversationId", s->record.conversation);
+    json_put_string(w, "clientMsgId", client_msg_id);
+    json_put_id(w, "conversationId", conversation);
     json_put_id(w, "messageId", a->message_id);
     json_put_u64(w, "sequence", a->sequence);
     json_put_base64(w, "chain", slice_of(a->chain, HASH_LEN));
@@ -83,6 +93,63 @@ static void on_submitted(struct call *c, const struct submission *s)
     call_count(c, a->repeated ? STAGE_REPEATED : STAGE_DURABLE);
     call_finish(c, PROBLEM_NONE);
 }
+
+/* All it tells is in the submission, which is at hand; the request has long left the caches. */
+static void on_submitted(struct call *c, const struct submission *s)
+{
+    answer(c, s->record.conversation, s->record.message.client_msg_id, &s->answer);
+}
+
+/* ---- Again ---------------------------------------------------------------- */
+
+static enum sotto_err again_read(struct store *store, struct id conversation, const struct key *dedupe,
+                                 struct buffer *row, struct message *m)
+{
+    enum sotto_err err = store_get(store, STORE_DEDUPE, key_slice(dedupe), row);
+    if (err != SOTTO_OK) return err;
+    if (row->len != DEDUPE_ROW_LEN) return SOTTO_ERR_CORRUPT;
+    uint64_t sequence = load_be64(row->data + ID_LEN);
+    struct key key = key_message(conversation, sequence);
+    buffer_clear(row);
+    err = store_get(store, STORE_MESSAGE, key_slice(&key), row);
+    return err == SOTTO_OK ? message_row_decode(conversation, sequence, buffer_slice(row), m) : err;
+}
+
+/* Worker thread. */
+static void again_look(struct call *c)
+{
+    struct send *s = c->context;
+    struct applied *a = &s->again.answer;
+    struct key dedupe = key_dedupe(s->again.conversation, c->user, c->device, s->client_msg_id);
+    struct buffer row;
+    struct message m;
+    buffer_init(&row, ROW_BYTES_MAX);
+    enum sotto_err err = again_read(engine_store(c->services->engine), s->again.conversation, &dedupe, &row, &m);
+    if (err == SOTTO_ERR_NOT_FOUND) {
+        a->problem = PROBLEM_DEVICES_STALE;
+    } else if (err != SOTTO_OK) {
+        a->problem = PROBLEM_INTERNAL;
+    } else if (memcmp(m.record.payload_hash, s->again.payload_hash, HASH_LEN) != 0) {
+        a->problem = PROBLEM_ID_CONFLICT;
+    } else {
+        *a = (struct applied){.repeated = true, .sequence = m.sequence, .ts_ms = m.record.ts_ms,
+                              .message_id = m.record.message_id};
+        memcpy(a->chain, m.chain, HASH_LEN);
+    }
+    buffer_deinit(&row);
+}
+
+static void again_looked(struct call *c)
+{
+    const struct send *s = c->context;
+    if (s->again.answer.problem != PROBLEM_DEVICES_STALE) {
+        call_error_details(c);
+        c->details = false;
+    }
+    answer(c, s->again.conversation, s->client_msg_id, &s->again.answer);
+}
+
+/* ---- Sending -------------------------------------------------------------- */
 
 static bool device_listed(const struct user_view *v, uint8_t device)
 {
@@ -113,17 +180,22 @@ static enum problem send_check(struct call *c, struct send *s, struct record_mes
 
 static enum problem send_body(struct call *c, struct send *s, struct record_message *m, struct buffer *body)
 {
+    enum problem p = PROBLEM_NONE;
     if (s->has_payload) {
         m->body_kind = BODY_PAYLOAD;
         m->body = s->payload;
     } else {
         m->body_kind = BODY_ENVELOPES;
-        enum problem p = envelopes_build(c, s->envelopes, s->direct.me, s->direct.other, body);
-        if (p != PROBLEM_NONE) return p;
+        p = envelopes_build(c, s->envelopes, s->direct.me, s->direct.other, body);
+        if (p != PROBLEM_NONE && p != PROBLEM_DEVICES_STALE) return p;
         m->body = buffer_slice(body);
     }
     body_hash(m->body_kind, m->body, m->payload_hash);
-    return PROBLEM_NONE;
+    if (p == PROBLEM_DEVICES_STALE) {
+        s->again.conversation = s->direct.conversation;
+        memcpy(s->again.payload_hash, m->payload_hash, HASH_LEN);
+    }
+    return p;
 }
 
 /* Everything is known: check, encode, submit. */
@@ -157,6 +229,7 @@ static void send_go(struct call *c)
     if (p == PROBLEM_NONE && !call_submit(c, encoded, on_submitted))
         p = engine_draining(c->services->engine) ? PROBLEM_DRAINING : PROBLEM_BUSY;
     direct_deinit(&s->direct); /* now, while they are at hand: the answer does without */
+    if (p == PROBLEM_DEVICES_STALE && call_work(c, again_look, again_looked)) return;
     if (p != PROBLEM_NONE) finish(c, p);
     else call_count(c, STAGE_ACCEPTED);
 }

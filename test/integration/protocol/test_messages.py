@@ -148,6 +148,35 @@ def test_envelopes_and_stale_device_lists(server):
     assert history(a, sent["conversationId"])[0]["withheld"] == "no_envelope"
 
 
+@pytest.mark.parametrize("way", ["rest", "socket"])
+def test_a_retry_after_a_device_has_joined_or_left(server, way):
+    """The answer to what is stored, although its list of devices is not right any more."""
+    a, b = register(server), register(server)
+    b2 = b.another()
+    for i, d in enumerate([a, b, b2]):
+        d.api.ok("PUT", "/keys", keys(100 + i))
+    request = message(b, envelopes=[envelope(b, 101, "for b"), envelope(b2, 102, "for b2")])
+    changed = {**request, "envelopes": [request["envelopes"][0], envelope(b2, 102, "other")]}
+    unsent = {**request, "clientMsgId": "not stored"}
+    first = a.api.ok("POST", "/messages", request)
+    with a.connect() as s:
+        def again(fields):
+            return a.api.ok("POST", "/messages", fields) if way == "rest" else s.request("message.send", **fields)
+
+        def refused(code, fields):
+            return a.api.refused(code, "POST", "/messages", fields) if way == "rest" else \
+                s.refused(code, "message.send", **fields)
+
+        for change in (lambda: b.another("third"), lambda: b.api.ok("DELETE", f"/devices/{b2.device_id}")):
+            change()
+            answer = again(request)
+            assert answer.pop("repeated") is True
+            assert {k: v for k, v in answer.items() if k != "re"} == first
+            assert not {"missing", "extra", "changed"} & set(refused("client_msg_id_conflict", changed))
+            assert refused("devices_stale", unsent)["missing"]
+    assert a.api.ok("GET", f"/conversations/{first['conversationId']}")["lastSequence"] == 1
+
+
 def test_sender_devices_need_envelopes_too(server):
     a, b = register(server), register(server)
     a2 = a.another()
