@@ -9,6 +9,9 @@
 
 #include "gateway/call.h"
 
+/* What a double holds exactly, as that is what numbers are to some clients. */
+#define SEQUENCE_MAX ((UINT64_C(1) << 53) - 1)
+
 /* Ended by an operation whose type is NULL. Defined in operations.c. */
 extern const struct operation api_operations[];
 

@@ -88,7 +88,7 @@ enum problem api_message_get(struct call *c)
 {
     static const struct json_field fields[] = {
         {"conversationId", JF_ID, true, offsetof(struct message_request, conversation), 0, 0, SIZE_MAX},
-        {"sequence", JF_U64, true, offsetof(struct message_request, sequence), 1, UINT64_C(1) << 53, SIZE_MAX},
+        {"sequence", JF_U64, true, offsetof(struct message_request, sequence), 1, SEQUENCE_MAX, SIZE_MAX},
     };
     struct message_request r = {0};
     struct page page;
@@ -126,8 +126,8 @@ static enum problem history_decode(struct call *c, struct history_request *r)
 #define AT(member) offsetof(struct history_request, member)
     static const struct json_field fields[] = {
         {"conversationId", JF_ID, true, AT(conversation), 0, 0, SIZE_MAX},
-        {"since", JF_U64, false, AT(since), 0, UINT64_C(1) << 53, AT(has_since)},
-        {"before", JF_U64, false, AT(before), 1, UINT64_C(1) << 53, AT(has_before)},
+        {"since", JF_U64, false, AT(since), 0, SEQUENCE_MAX, AT(has_since)},
+        {"before", JF_U64, false, AT(before), 1, SEQUENCE_MAX, AT(has_before)},
         {"limit", JF_U64, false, AT(limit), 1, SOTTO_HISTORY_LIMIT_MAX, AT(has_limit)},
     };
 #undef AT

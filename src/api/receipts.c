@@ -41,12 +41,12 @@ struct mark_fields {
 #define AT(member) offsetof(struct mark_fields, member)
 static const struct json_field outer_fields[] = {
     {"conversationId", JF_ID, false, AT(conversation), 0, 0, AT(has_conversation)},
-    {"sequence", JF_U64, false, AT(sequence), 1, UINT64_C(1) << 53, AT(has_sequence)},
+    {"sequence", JF_U64, false, AT(sequence), 1, SEQUENCE_MAX, AT(has_sequence)},
     {"marks", JF_JSON, false, AT(marks), 0, SOTTO_MARKS_MAX, AT(has_marks)},
 };
 static const struct json_field inner_fields[] = {
     {"conversationId", JF_ID, true, offsetof(struct mark, conversation), 0, 0, SIZE_MAX},
-    {"sequence", JF_U64, true, offsetof(struct mark, sequence), 1, UINT64_C(1) << 53, SIZE_MAX},
+    {"sequence", JF_U64, true, offsetof(struct mark, sequence), 1, SEQUENCE_MAX, SIZE_MAX},
 };
 #undef AT
 

@@ -451,6 +451,26 @@ def test_members_are_bounded_as_described(tmp_path):
     assert checked > 150
 
 
+def test_numbers_of_a_query_are_bounded_as_described(server):
+    a, b = register(server), register(server)
+    conversation = a.send(b)["conversationId"]
+    tried = 0
+    for path in ("/api/v1/conversations", "/api/v1/conversations/{conversationId}/messages"):
+        for parameter in described.OPENAPI["paths"][path]["get"]["parameters"]:
+            schema = parameter["schema"]
+            if "$ref" in schema:
+                schema = described.OPENAPI["components"]["schemas"][schema["$ref"].rsplit("/", 1)[1]]
+            if schema["type"] != "integer":
+                continue
+            where = path.removeprefix("/api/v1").format(conversationId=conversation) + "?" + parameter["name"] + "="
+            for good in (schema["minimum"], schema["maximum"]):
+                a.api.ok("GET", f"{where}{good}")
+            for bad in (schema["minimum"] - 1, schema["maximum"] + 1):
+                assert a.api.refused("bad_field", "GET", f"{where}{bad}")["field"] == parameter["name"]
+            tried += 1
+    assert tried == 4
+
+
 def test_a_member_that_is_null_counts_as_absent(server):
     a, b = register(server), register(server)
     before = a.api.ok("GET", "/account")
