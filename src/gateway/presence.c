@@ -9,11 +9,23 @@
  * registry, decides for each watcher, and sends each watching connection one
  * event with all its changes. The same job writes when users were last seen to
  * the directory.
+ *
+ * Who has just gone counts as online for a moment yet: between two long-polls, or
+ * while a connection is made anew, nobody has gone anywhere.
  */
 #include "gateway/call_private.h"
 
 #include <stdio.h>
 #include <stdlib.h>
+
+enum { PRESENCE_SETTLE_MS = 3000 };
+
+static bool just_gone(struct gateway *g, uint64_t last_seen_ms, uint64_t now)
+{
+    uint64_t ttl = gateway_limits(g)->presence_ttl_ms, settle = ttl < PRESENCE_SETTLE_MS ? ttl : PRESENCE_SETTLE_MS;
+    if (atomic_load_explicit(&g->draining, memory_order_relaxed)) return false;
+    return last_seen_ms <= now && now - last_seen_ms < settle;
+}
 
 static bool shows_to(const struct user_view *who, struct id other)
 {
@@ -67,6 +79,10 @@ static void on_changed(void *ctx, struct id user, bool online, bool settings, ui
 {
     struct presence_job *j = ctx;
     struct directory *d = j->gateway->services->directory;
+    uint64_t now = gateway_wall_ms(j->gateway);
+    if (!online && !settings && count > 0 && just_gone(j->gateway, last_seen_ms, now) &&
+        presence_later(j->gateway->registry, user))
+        return;
     if (!online && last_seen_ms != 0) {
         if (j->seen_count == j->seen_size) {
             j->seen_size = j->seen_size != 0 ? 2 * j->seen_size : 64;
@@ -78,7 +94,6 @@ static void on_changed(void *ctx, struct id user, bool online, bool settings, ui
     }
     struct user_view *target = NULL;
     if (count == 0 || directory_view(d, user, &target) != SOTTO_OK) return;
-    uint64_t now = gateway_wall_ms(j->gateway);
     enum presence_status status = online ? PRESENCE_ONLINE : presence_of_last_seen(last_seen_ms, now);
     for (size_t i = 0; i < count; i++) {
         struct user_view *viewer = NULL;
@@ -179,8 +194,8 @@ void presence_turn_now(struct gateway *g)
 
 /* ---- Asking -------------------------------------------------------------- */
 
-/* One entry of an answer. Worker thread. */
-static void look(struct call *c, const struct user_view *viewer, struct id user)
+/* One entry of an answer. Worker thread. once: nothing more will be told. */
+static void look(struct call *c, const struct user_view *viewer, struct id user, bool once)
 {
     struct gateway *g = c->gateway;
     struct directory *d = g->services->directory;
@@ -189,23 +204,27 @@ static void look(struct call *c, const struct user_view *viewer, struct id user)
     enum presence_status status = PRESENCE_HIDDEN;
     if (directory_view(d, user, &target) == SOTTO_OK && may_see(viewer, target)) {
         status = presence_get(g->registry, user, now, &last_seen);
+        bool known = last_seen != 0;
         struct profile profile;
         if (status != PRESENCE_ONLINE && last_seen == 0 && directory_profile(d, user, &profile) == PROBLEM_NONE) {
             last_seen = profile.last_seen_ms;
             status = presence_of_last_seen(last_seen, now);
         }
+        if (status == PRESENCE_RECENTLY && just_gone(g, last_seen, now) &&
+            (once || (known && presence_later(g->registry, user))))
+            status = PRESENCE_ONLINE;
     }
     if (target != NULL) user_view_unref(target);
     entry_write(&c->answer, user, status, last_seen);
 }
 
-static enum problem answer_users(struct call *c, const struct id *users, size_t count)
+static enum problem answer_users(struct call *c, const struct id *users, size_t count, bool once)
 {
     struct user_view *viewer = NULL;
     if (directory_view(c->services->directory, c->user, &viewer) != SOTTO_OK) return PROBLEM_TOKEN;
     json_key(&c->answer, "users");
     json_begin_array(&c->answer);
-    for (size_t i = 0; i < count; i++) look(c, viewer, users[i]);
+    for (size_t i = 0; i < count; i++) look(c, viewer, users[i], once);
     json_end_array(&c->answer);
     user_view_unref(viewer);
     return PROBLEM_NONE;
@@ -227,7 +246,7 @@ enum problem gateway_op_presence_get(struct call *c)
     if (p != PROBLEM_NONE) return p;
     if (directory_view(c->services->directory, r.user, &target) != SOTTO_OK) return PROBLEM_NO_SUCH_USER;
     user_view_unref(target);
-    return answer_users(c, &r.user, 1);
+    return answer_users(c, &r.user, 1, true);
 }
 
 /* ---- Watching ------------------------------------------------------------ */
@@ -240,7 +259,7 @@ struct watch_list {
 static void watch_work(struct call *c)
 {
     const struct watch_list *list = c->context;
-    ((struct call_state *)c)->problem = answer_users(c, list->users, list->count);
+    ((struct call_state *)c)->problem = answer_users(c, list->users, list->count, false);
 }
 
 static void watch_done(struct call *c)

@@ -82,6 +82,17 @@ void presence_touch(struct registry *r, struct id user)
     pthread_mutex_unlock(&shard->mutex);
 }
 
+bool presence_later(struct registry *r, struct id user)
+{
+    struct registry_shard *shard = registry_shard_of(r, user);
+    pthread_mutex_lock(&shard->mutex);
+    struct session_user *u = registry_find(shard, user);
+    bool watched = u != NULL && u->watchers != NULL;
+    if (watched) presence_mark(shard, u, PRESENCE_CAME_OR_WENT);
+    pthread_mutex_unlock(&shard->mutex);
+    return watched;
+}
+
 void presence_watch(struct registry *r, struct presence_link *link, struct session *watcher, struct id target)
 {
     struct registry_shard *shard = registry_shard_of(r, target);

@@ -53,5 +53,8 @@ struct presence_watcher {
 typedef void (*presence_changed_fn)(void *ctx, struct id user, bool online, bool settings, uint64_t last_seen_ms,
                                     const struct presence_watcher *watchers, size_t count);
 void presence_take_changes(struct registry *r, presence_changed_fn fn, void *ctx);
+/* From within that call, of somebody who came or went: not now, in the next turn. False:
+ * nobody watches them any more. */
+SOTTO_CHECKED bool presence_later(struct registry *r, struct id user);
 
 #endif

@@ -6,7 +6,7 @@ import time
 import pytest
 
 import sotto
-from described import (Chain, Rest, Socket, Stream, anonymous_bytes, b64, history, message, register, seen)
+from described import (Chain, Rest, Socket, Stream, anonymous_bytes, b64, history, message, poll, register, seen)
 
 
 def status(event, who):
@@ -27,6 +27,23 @@ def test_presence_comes_and_goes(tmp_path):
             s.request("presence.watch", userIds=[])
             with b.connect():
                 assert [e for e in s.quiet() if e["type"] == "presence"] == []
+
+
+def test_presence_between_two_polls(tmp_path):
+    """Somebody who polls has not gone away with each answer; then they have."""
+    with sotto.Server(tmp_path) as server:
+        a, b = register(server), register(server)
+        cursor = poll(b)["cursor"]
+        with a.connect() as s:
+            s.request("presence.watch", userIds=[b.user_id])
+            for _ in range(3):
+                cursor = poll(b, cursor)["cursor"]
+                assert status(a.api.ok("GET", f"/presence/{b.user_id}"), b)["status"] == "online"
+            told = []
+            while not told or told[-1]["status"] == "online":
+                told.append(status(s.expect("presence"), b))
+            assert told[-1]["status"] == "recently" and "lastSeenAt" in told[-1]
+        assert status(a.api.ok("GET", f"/presence/{b.user_id}"), b)["status"] == "recently"
 
 
 @pytest.mark.parametrize("visibility,contact,visible", [

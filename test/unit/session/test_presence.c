@@ -129,6 +129,31 @@ static void presence__watchers__are_told_until_they_leave(void **state)
     registry_destroy(&r);
 }
 
+static void presence__later__is_told_in_the_next_turn_to_watchers_only(void **state)
+{
+    (void)state;
+    struct registry *r = registry_create();
+    struct session watcher = session_at(1), target = session_at(2);
+    struct presence_link link = {0};
+    assert_false(presence_later(r, user_of(9))); /* unknown */
+    join(r, &watcher, 1, 1, 1000);
+    join(r, &target, 9, 1, 1000);
+    assert_false(presence_later(r, user_of(9)));
+    presence_watch(r, &link, &watcher, user_of(9));
+    registry_remove(r, &target, 2000);
+    (void)take(r);
+    assert_int_equal(take(r).calls, 0);
+    assert_true(presence_later(r, user_of(9)));
+    struct seen s = take(r);
+    assert_int_equal(s.watchers[9], 1);
+    assert_int_equal(s.last_seen[9], 2000);
+    assert_int_equal(take(r).calls, 0);
+    presence_unwatch(r, &link);
+    assert_false(presence_later(r, user_of(9)));
+    registry_remove(r, &watcher, 3000);
+    registry_destroy(&r);
+}
+
 static void presence__replaced_connection__never_goes_offline_between(void **state)
 {
     (void)state;
@@ -150,6 +175,7 @@ int main(void)
         cmocka_unit_test(presence__life_of_a_user__online_recently_offline),
         cmocka_unit_test(presence__silent_session__does_not_count),
         cmocka_unit_test(presence__watchers__are_told_until_they_leave),
+        cmocka_unit_test(presence__later__is_told_in_the_next_turn_to_watchers_only),
         cmocka_unit_test(presence__replaced_connection__never_goes_offline_between),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
