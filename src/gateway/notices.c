@@ -73,11 +73,11 @@ static void send_sessions(struct gateway *g, struct id user, uint8_t device, con
 static void settings_changed(struct gateway *g, struct id user)
 {
     struct user_view *view = NULL;
+    presence_touch(g->registry, user); /* who is away may hide, too */
     if (registry_loops(g->registry, user) == 0) return;
     if (directory_view(g->services->directory, user, &view) != SOTTO_OK) return;
     registry_receipts_off(g->registry, user, view->receipts_off);
     user_view_unref(view);
-    presence_touch(g->registry, user);
 }
 
 static void prekeys_low(struct gateway *g, struct id user, uint8_t device)

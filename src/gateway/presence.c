@@ -93,14 +93,19 @@ static void on_changed(void *ctx, struct id user, bool online, bool settings, ui
         j->seen_ms[j->seen_count++] = last_seen_ms;
     }
     struct user_view *target = NULL;
-    if (count == 0 || directory_view(d, user, &target) != SOTTO_OK) return;
+    enum sotto_err err = count > 0 ? directory_view(d, user, &target) : SOTTO_ERR_NOT_FOUND;
+    if (count == 0 || (err != SOTTO_OK && err != SOTTO_ERR_NOT_FOUND)) return;
+    bool deleted = target == NULL;
+    struct profile profile;
+    if (!online && last_seen_ms == 0 && directory_profile(d, user, &profile) == PROBLEM_NONE)
+        last_seen_ms = profile.last_seen_ms; /* only watched: the registry has not met them */
     enum presence_status status = online ? PRESENCE_ONLINE : presence_of_last_seen(last_seen_ms, now);
     for (size_t i = 0; i < count; i++) {
         struct user_view *viewer = NULL;
         if (directory_view(d, watchers[i].user, &viewer) != SOTTO_OK) continue;
-        bool sees = may_see(viewer, target);
+        bool sees = !deleted && may_see(viewer, target);
         user_view_unref(viewer);
-        if (!sees && !settings) continue; /* when they come and go is hidden, too */
+        if (!sees && !settings && !deleted) continue; /* when they come and go is hidden, too */
         if (j->count == j->size) {
             j->size = j->size != 0 ? 2 * j->size : 64;
             j->entries = sotto_realloc(j->entries, j->size * sizeof(*j->entries));
@@ -108,7 +113,7 @@ static void on_changed(void *ctx, struct id user, bool online, bool settings, ui
         j->entries[j->count++] = (struct change_entry){
             watchers[i].name, user, sees ? status : PRESENCE_HIDDEN, sees ? last_seen_ms : 0};
     }
-    user_view_unref(target);
+    if (!deleted) user_view_unref(target);
 }
 
 static int name_cmp(const struct session_name *a, const struct session_name *b)

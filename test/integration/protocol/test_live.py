@@ -43,7 +43,32 @@ def test_presence_between_two_polls(tmp_path):
             while not told or told[-1]["status"] == "online":
                 told.append(status(s.expect("presence"), b))
             assert told[-1]["status"] == "recently" and "lastSeenAt" in told[-1]
-        assert status(a.api.ok("GET", f"/presence/{b.user_id}"), b)["status"] == "recently"
+            assert status(a.api.ok("GET", f"/presence/{b.user_id}"), b)["status"] == "recently"
+
+
+def test_presence_of_somebody_away_is_hidden_and_shown(tmp_path):
+    with sotto.Server(tmp_path, presence_ttl="100ms") as server:
+        a, b = register(server), register(server)
+        with b.connect():
+            pass
+        with a.connect() as s:
+            def shown():
+                entry = status(a.api.ok("GET", f"/presence/{b.user_id}"), b)
+                return entry["status"] == "recently" and entry
+            seen_last = sotto.wait_for(shown, what="b to have gone")
+            s.request("presence.watch", userIds=[b.user_id])
+            b.api.ok("PATCH", "/account", {"presenceVisibility": "nobody"})
+            assert status(s.expect("presence"), b)["status"] == "hidden"
+            b.api.ok("PATCH", "/account", {"presenceVisibility": "everyone"})
+            assert status(s.expect("presence"), b) == seen_last
+
+
+def test_presence_of_a_deleted_account_is_hidden(server):
+    a, b = register(server), register(server)
+    with b.connect(), a.connect() as s:
+        assert status(s.request("presence.watch", userIds=[b.user_id]), b)["status"] == "online"
+        b.api.ok("DELETE", "/account", {"password": b.password})
+        assert status(s.expect("presence"), b) == {"userId": b.user_id, "status": "hidden"}
 
 
 @pytest.mark.parametrize("visibility,contact,visible", [
