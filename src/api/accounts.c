@@ -51,7 +51,10 @@ enum problem api_account_register(struct call *c)
     struct credentials cred;
     uint64_t position = engine_position(c->services->engine);
     enum problem p = call_decode(c, fields, COUNT(fields), &r);
-    if (p == PROBLEM_NONE) p = directory_register(c->services->directory, &r, &c->why, &cred);
+    if (p == PROBLEM_NONE) {
+        p = directory_register(c->services->directory, &r, &c->why, &cred);
+        if (p == PROBLEM_BAD_FIELD) c->field = directory_wrong_registration(&r);
+    }
     if (p == PROBLEM_NONE) write_credentials(c, &cred, position);
     return p;
 }
@@ -169,6 +172,7 @@ enum problem api_account_update(struct call *c)
     }
     if (in.has_visibility) change.presence_visibility = &visibility;
     p = directory_update_profile(c->services->directory, c->user, &change, &c->why);
+    if (p == PROBLEM_BAD_FIELD) c->field = directory_wrong_change(&change);
     return p == PROBLEM_NONE ? write_account(c) : p;
 }
 

@@ -113,6 +113,8 @@ struct credentials {
  * USERNAME_TAKEN, PHONE_TAKEN, REGISTRATION_CLOSED, INVITE, STORAGE_FULL, INTERNAL. */
 enum problem directory_register(struct directory *d, const struct registration *r, struct buffer *why,
                                 struct credentials *credentials_out);
+/* After BAD_FIELD: the member that is wrong, as the protocol calls it; NULL: none. */
+const char *directory_wrong_registration(const struct registration *r);
 /* Checks the password (constant work whether or not the user exists), makes a
  * device. address: whose attempts are throttled together with the account's.
  * Problems: CREDENTIALS, RATE_LIMITED (*retry_ms_out), TOO_MANY_DEVICES, BAD_FIELD. */
@@ -162,6 +164,8 @@ struct profile_change { /* data NULL: leave as it is; empty: clear it */
 };
 enum problem directory_update_profile(struct directory *d, struct id user, const struct profile_change *change,
                                       struct buffer *why);
+/* After BAD_FIELD: the text that is wrong, as the protocol calls it; NULL: none. */
+const char *directory_wrong_change(const struct profile_change *change);
 /* Many at once, from presence; best effort. */
 void directory_store_last_seen(struct directory *d, const struct id *users, const uint64_t *seen_ms, size_t count);
 

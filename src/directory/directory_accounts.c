@@ -14,17 +14,32 @@ static void hash_invite(struct slice text, uint8_t out[TOKEN_HASH_LEN])
 
 /* ---- Register --------------------------------------------------------------- */
 
+/* The member that is wrong, NULL if none is. */
+static const char *registration_wrong(const struct registration *r, char username[SOTTO_USERNAME_MAX + 1],
+                                      struct buffer *why)
+{
+    if (!field_username(r->username, username, why)) return "username";
+    if (!field_password(r->password, why)) return "password";
+    if (!field_text(r->display_name, SOTTO_DISPLAY_NAME_MAX, "display name", why)) return "displayName";
+    if (r->phone.len > 0 && !field_phone(r->phone, why)) return "phone";
+    if (!field_picture(r->picture, why)) return "picture";
+    if (!field_text(r->device.name, SOTTO_DEVICE_NAME_MAX, "device name", why)) return "deviceName";
+    return field_device(&r->device, why) ? NULL : "platform";
+}
+
+const char *directory_wrong_registration(const struct registration *r)
+{
+    char username[SOTTO_USERNAME_MAX + 1];
+    return registration_wrong(r, username, NULL);
+}
+
 static enum problem check_registration(const struct directory *d, const struct registration *r,
                                        char username[SOTTO_USERNAME_MAX + 1], struct buffer *why)
 {
     enum registration_policy policy = atomic_load(&d->registration);
     if (policy == REGISTRATION_CLOSED) return PROBLEM_REGISTRATION_CLOSED;
     if (policy == REGISTRATION_INVITE && r->invite.len == 0) return PROBLEM_INVITE;
-    bool good = field_username(r->username, username, why) && field_password(r->password, why) &&
-                field_text(r->display_name, SOTTO_DISPLAY_NAME_MAX, "display name", why) &&
-                (r->phone.len == 0 || field_phone(r->phone, why)) && field_picture(r->picture, why) &&
-                field_device(&r->device, why);
-    return good ? PROBLEM_NONE : PROBLEM_BAD_FIELD;
+    return registration_wrong(r, username, why) == NULL ? PROBLEM_NONE : PROBLEM_BAD_FIELD;
 }
 
 static bool row_exists(struct sql_tx *tx, const char *sql, struct slice text)

@@ -47,14 +47,26 @@ enum problem directory_find_username(struct directory *d, struct slice username,
 
 /* ---- Update ----------------------------------------------------------------- */
 
+/* The member that is wrong, NULL if none is. */
+static const char *change_wrong(const struct profile_change *c, struct buffer *why)
+{
+    if (!field_text(c->display_name, SOTTO_DISPLAY_NAME_MAX, "display name", why)) return "displayName";
+    if (c->phone.len > 0 && !field_phone(c->phone, why)) return "phone";
+    return field_picture(c->picture, why) ? NULL : "picture";
+}
+
+const char *directory_wrong_change(const struct profile_change *c)
+{
+    return change_wrong(c, NULL);
+}
+
 static bool check_change(const struct profile_change *c, struct buffer *why)
 {
     if (c->presence_visibility != NULL && *c->presence_visibility > VISIBLE_NOBODY) {
         (void)field_problem(why, "Presence is visible to everyone, to contacts or to nobody.");
         return false;
     }
-    return field_text(c->display_name, SOTTO_DISPLAY_NAME_MAX, "display name", why) &&
-           (c->phone.len == 0 || field_phone(c->phone, why)) && field_picture(c->picture, why);
+    return change_wrong(c, why) == NULL;
 }
 
 static void set_text(struct edit *e, const char *sql, struct slice text, const struct id *user)

@@ -144,9 +144,12 @@ def test_account_refusals(server):
     nobody.refused("username_taken", "POST", "/accounts", {**body, "username": d.username.upper()})
     for field, value in [("username", "ab"), ("username", "a" * 33), ("username", "no spaces"), ("username", 5),
                          ("password", "short"), ("password", "x" * 257), ("deviceName", ""), ("deviceName", "x" * 65),
-                         ("platform", ""), ("platform", "x" * 33)]:
+                         ("platform", ""), ("platform", "x" * 33), ("username", "-dash"), ("phone", "030 123"),
+                         ("displayName", "a\nb"), ("picture", "a b"), ("deviceName", "a\nb"), ("platform", "a\nb")]:
         error = nobody.refused("bad_field", "POST", "/accounts", {**body, "username": name(), field: value})
-        assert error.get("field", field) == field
+        assert error["field"] == field
+        if field in ("displayName", "phone", "picture"):
+            assert d.api.refused("bad_field", "PATCH", "/account", {field: value})["field"] == field
     for field in ("username", "password", "deviceName", "platform"):
         nobody.refused("bad_field", "POST", "/accounts", {k: v for k, v in body.items() if k != field})
     phone = "+4930" + str(os.getpid())[:6] + str(len(seen))
