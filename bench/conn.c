@@ -80,7 +80,7 @@ static bool handshake(struct conn *c, uint8_t **data, size_t *len)
     *len -= used;
     if (result == HTTP_MORE) return true;
     if (result != HTTP_COMPLETE || m->status != 101 || ws_connected(m, c->key, &deflate) != SOTTO_OK ||
-        ws_decoder_create(false, false, SOTTO_FRAME_MAX, &c->decoder) != SOTTO_OK) {
+        ws_decoder_create(NULL, false, false, SOTTO_FRAME_MAX, &c->decoder) != SOTTO_OK) {
         count_error(c->bench, result == HTTP_COMPLETE ? m->body : SLICE_LIT("the handshake failed"));
         return false;
     }

@@ -60,10 +60,13 @@ static inline void pool_free(struct pool *p, size_t count)
         free(b);
     }
 }
-static inline void pool_trim(struct pool *p)
+/* Returns the bytes that went back to the heap. */
+static inline size_t pool_trim(struct pool *p)
 {
+    size_t bytes = p->low * p->block;
     pool_free(p, p->low);
     p->low = p->count;
+    return bytes;
 }
 static inline void pool_deinit(struct pool *p) { pool_free(p, SIZE_MAX); }
 

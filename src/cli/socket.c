@@ -68,7 +68,7 @@ static bool handshake(struct socket *s, uint8_t **data, size_t *len)
     *len -= used;
     if (result == HTTP_MORE) return true;
     if (result != HTTP_COMPLETE || m->status != 101 || ws_connected(m, s->key, &deflate) != SOTTO_OK ||
-        ws_decoder_create(false, deflate, SOTTO_FRAME_MAX, &s->decoder) != SOTTO_OK)
+        ws_decoder_create(NULL, false, deflate, SOTTO_FRAME_MAX, &s->decoder) != SOTTO_OK)
         return false;
     if (deflate) s->deflate = ws_deflate_create();
     http_parser_destroy(&s->parser);

@@ -17,11 +17,10 @@
 
 #include "core/conversation.h"
 
-#include <malloc.h>
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CALLS_GIVE_BACK = 64, CALL_PREFETCH = 1024 };
+enum { CALL_PREFETCH = 1024 };
 enum { CALL_ARENA_MAX = 8 * 1024 * 1024, CALL_ANSWER_MAX = 8 * 1024 * 1024, CALL_HEAD_MAX = 4096, CALL_WHY_MAX = 512,
        THROTTLED_EVERY_MS = 1000 };
 
@@ -101,25 +100,26 @@ void call_destroy(struct call_state *cs)
     conn_release(c);
 }
 
-static void calls_free(struct gateway_loop *gl, size_t count)
+static size_t calls_free(struct gateway_loop *gl, size_t count)
 {
+    size_t bytes = 0;
     while (count-- > 0 && gl->free_calls != NULL) {
         struct call_state *cs = gl->free_calls;
         gl->free_calls = cs->next_free;
         gl->free_calls_count--;
+        bytes += sizeof(*cs) + cs->call.answer_bytes.size + cs->call.why.size;
         buffer_deinit(&cs->call.answer_bytes);
         buffer_deinit(&cs->call.why);
         free(cs);
     }
+    return bytes;
 }
 
-void calls_trim(struct gateway_loop *gl)
+size_t calls_trim(struct gateway_loop *gl)
 {
-    size_t unused = gl->free_calls_low;
-    calls_free(gl, unused);
+    size_t bytes = calls_free(gl, gl->free_calls_low);
     gl->free_calls_low = gl->free_calls_count;
-    /* After a burst the system gets its memory back. */
-    if (unused >= CALLS_GIVE_BACK) malloc_trim(0);
+    return bytes;
 }
 
 void calls_deinit(struct gateway_loop *gl)

@@ -31,8 +31,8 @@ SOTTO_CHECKED bool call_limit(struct call *c, enum bucket_kind kind, struct id k
 void call_destroy(struct call_state *cs);
 /* Authenticates (REST), charges the buckets, runs the handler. */
 void call_begin(struct call_state *cs);
-/* Every tick: frees those kept calls that were not needed since the last. */
-void calls_trim(struct gateway_loop *gl);
+/* Frees those kept calls that were not needed since the last time; their bytes. */
+size_t calls_trim(struct gateway_loop *gl);
 void calls_deinit(struct gateway_loop *gl);
 /* The members of an error object, without braces. re: may be empty. */
 void problem_write(struct json_writer *w, enum problem p, struct slice re, const struct call *c);

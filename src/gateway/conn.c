@@ -20,7 +20,7 @@
  * their share of the maximum the longest of them go without a word.
  */
 #include "gateway/call_private.h"
-#include "gateway/slab.h"
+#include "gateway/conn_slab.h"
 
 #include <arpa/inet.h>
 #include <netinet/in.h>
@@ -114,10 +114,10 @@ bool conn_accept(void *ctx, struct stream *s, const struct sockaddr_storage *pee
     atomic_fetch_add(&g->connections, 1);
     counter_add(g->metrics.accepted_connections, 1);
     gauge_add(g->metrics.connections[CONN_HTTP], 1);
-    struct conn *c = slab_take(gl);
+    struct conn *c = conn_take(gl);
     c->stream = s;
     c->address = address;
-    c->heard_tick = slab_tick(gl);
+    c->heard_tick = conn_tick(gl);
     http_state_create(c);
     conn_arm(c, limits->request_timeout_ms);
     *owner_out = &conn_owner;
@@ -138,7 +138,7 @@ static void conn_free(struct conn *c)
     gauge_add(g->metrics.connections[c->kind], -1);
     address_leave(g, c->address);
     atomic_fetch_sub(&g->connections, 1);
-    slab_give_back(c);
+    conn_give_back(c);
 }
 
 void conn_hold(struct conn *c)
@@ -243,7 +243,7 @@ static void conn_received(struct stream *s, void *ctx, uint8_t *data, size_t len
     struct conn *c = ctx;
     (void)s;
     if (c->flags & CONN_CLOSING) return;
-    c->heard_tick = slab_tick(conn_loop(c));
+    c->heard_tick = conn_tick(conn_loop(c));
     if (c->flags & CONN_ABSENT) {
         c->flags &= (uint16_t)~CONN_ABSENT;
         if (c->session.user != NULL)

@@ -1,10 +1,10 @@
 /* A connection, and the slab of connections that each loop has.
  *
- * MEMORY. An authenticated, idle WebSocket connection is this struct (80 bytes
- * in a slab, and 4 for its deadline), its stream and its frame decoder (net),
- * and an entry of the session registry. Everything that a connection needs only
- * now and then (synchronising, watching presence, bytes that had to wait) hangs
- * on `extra` and goes away again.
+ * MEMORY. An authenticated, idle WebSocket connection is this struct (88 bytes
+ * in a slab, and 4 for its deadline), its stream and its frame decoder (net,
+ * slabs too), and an entry of the session registry. Everything that a connection
+ * needs only now and then (synchronising, watching presence, bytes that had to
+ * wait) hangs on `extra` and goes away again.
  *
  * LIFE. The stream's `closed` callback ends a connection; calls and jobs in
  * flight hold its memory (`holds`) until they come back. All of it belongs to

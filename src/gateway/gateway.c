@@ -22,9 +22,10 @@
  * nobody is left in doubt about a message that was on its way to the disk.
  */
 #include "gateway/call_private.h"
+#include "gateway/conn_slab.h"
 #include "gateway/peers.h"
-#include "gateway/slab.h"
 
+#include <malloc.h>
 #include <stdio.h>
 #include <signal.h>
 #include <stdlib.h>
@@ -33,6 +34,7 @@
 #include "base/sched.h"
 
 enum { TICK_MS = 1000, DRAIN_TICK_MS = 100, LIMITER_SETS = 8192, STOP_TURNS_MAX = 16 };
+enum { TRIM_MS = 400, HEAP_TRIM_BYTES = 128 * 1024 };
 
 struct limits_version {
     struct gateway_limits limits;
@@ -89,6 +91,18 @@ static void wake_engine_run(struct deferred *d, struct loop *loop)
     engine_wake(gl->gateway->services->engine);
 }
 
+/* What was kept for reuse and not needed since the last time; after a burst the
+ * system gets its memory back. */
+static void trim_fired(struct loop_timer *t, struct loop *loop)
+{
+    struct gateway_loop *gl = loop_owner(loop);
+    loop_timer_start(loop, t, TRIM_MS);
+    gl->trimmed += loop_trim(gl->loop) + calls_trim(gl) + pool_trim(&gl->submissions);
+    if (gl->trimmed < HEAP_TRIM_BYTES) return;
+    gl->trimmed = 0;
+    malloc_trim(0);
+}
+
 static void tick_fired(struct loop_timer *t, struct loop *loop)
 {
     struct gateway_loop *gl = loop_owner(loop);
@@ -98,9 +112,6 @@ static void tick_fired(struct loop_timer *t, struct loop *loop)
         presence_turn(g);
     }
     conn_relieve(gl);
-    loop_trim(loop);
-    calls_trim(gl);
-    pool_trim(&gl->submissions);
     loop_timer_start(loop, t, TICK_MS);
 }
 
@@ -112,14 +123,17 @@ static enum sotto_err loop_state_init(struct gateway *g, struct gateway_loop *gl
     if (err != SOTTO_OK) return err;
     loop_set_owner(gl->loop, gl);
     gl->deflate = ws_deflate_create();
+    ws_decoders_init(&gl->decoders);
     gl->random = (struct random_source){random_buffered, gl};
     gl->request_seed = random_u64(g->services->random);
     gl->relieve.run = relieve_run;
     gl->wake_engine.run = wake_engine_run;
     gl->tick.fired = tick_fired;
+    gl->trim.fired = trim_fired;
     conn_slab_init(gl);
     publish_init(gl);
     loop_timer_start(gl->loop, &gl->tick, TICK_MS);
+    loop_timer_start(gl->loop, &gl->trim, TRIM_MS);
     return SOTTO_OK;
 }
 
@@ -321,6 +335,7 @@ void gateway_stop(struct gateway *g)
             conn_each(gl, abort_conn, NULL);
             loop_turn(gl->loop, 0);
         }
+        loop_timer_stop(gl->loop, &gl->trim);
         loop_timer_stop(gl->loop, &gl->due_timer);
     }
 }
@@ -337,6 +352,7 @@ void gateway_destroy(struct gateway **gateway)
         calls_deinit(gl);
         pool_deinit(&gl->submissions);
         conn_slab_deinit(gl);
+        slab_deinit(&gl->decoders);
         ws_deflate_destroy(&gl->deflate);
         buffer_deinit(&gl->texts.own);
         buffer_deinit(&gl->texts.other);

@@ -66,6 +66,7 @@ struct gateway_loop {
     uint8_t index;
     struct listener *listeners[GATEWAY_LISTENERS_MAX];
     struct ws_deflate *deflate;
+    struct slab decoders;
 
     struct conn_page **pages;
     size_t pages_count;
@@ -74,12 +75,13 @@ struct gateway_loop {
     uint32_t next_due;       /* tick; 0: nothing armed */
 
     struct call_state *free_calls;
-    size_t free_calls_count, free_calls_low; /* low: fewest since the last tick */
+    size_t free_calls_count, free_calls_low; /* low: fewest since the last trim */
     uint64_t request_seed, request_count;
 
     struct event_texts texts;
     struct buffer record;    /* see call_record */
     struct pool submissions; /* memory for the next ones */
+    size_t trimmed;          /* bytes given to the heap since it was trimmed */
     atomic_size_t pending_events;
     struct mail overflow_mail;
     atomic_bool overflow_posted;
@@ -87,6 +89,7 @@ struct gateway_loop {
 
     struct deferred relieve, wake_engine;
     struct loop_timer tick;  /* loop 0: presence, directory changes */
+    struct loop_timer trim;
 
     /* Randomness in blocks, so that an id costs no system call. */
     struct random_source random;

@@ -13,7 +13,7 @@
  * moved when it comes, so a busy connection costs no timer work per frame.
  */
 #include "gateway/call_private.h"
-#include "gateway/slab.h"
+#include "gateway/conn_slab.h"
 
 /* ---- Frames ------------------------------------------------------------- */
 
@@ -136,7 +136,7 @@ void socket_start(struct conn *c, const struct http_message *request)
         return;
     }
     conn_written(c);
-    enum sotto_err err = ws_decoder_create(true, deflate, GATEWAY_HELLO_MAX, &decoder);
+    enum sotto_err err = ws_decoder_create(&conn_loop(c)->decoders, true, deflate, GATEWAY_HELLO_MAX, &decoder);
     SOTTO_ASSERT(err == SOTTO_OK);
     http_state_destroy(c);
     conn_set_kind(c, CONN_SOCKET);
@@ -156,7 +156,7 @@ static uint64_t sooner(uint64_t a, uint64_t b)
 
 uint64_t conn_silent_ms(const struct conn *c)
 {
-    return (uint64_t)(slab_tick(conn_loop(c)) - c->heard_tick) * GATEWAY_TICK_MS;
+    return (uint64_t)(conn_tick(conn_loop(c)) - c->heard_tick) * GATEWAY_TICK_MS;
 }
 
 void conn_mark_absent(struct conn *c)
@@ -176,7 +176,7 @@ void socket_due(struct conn *c)
         return;
     }
     /* A peer that reads, however slowly, lives: the lag timeout is for those. */
-    if (stream_queued(c->stream) > 0 && c->mode != MODE_LIVE) c->heard_tick = slab_tick(conn_loop(c));
+    if (stream_queued(c->stream) > 0 && c->mode != MODE_LIVE) c->heard_tick = conn_tick(conn_loop(c));
     uint64_t silent = conn_silent_ms(c);
     if (l->idle_timeout_ms != 0 && silent >= l->idle_timeout_ms) {
         conn_cut(c);

@@ -7,7 +7,7 @@
  * at each heartbeat, and a peer that is gone shows itself when TCP gives up.
  */
 #include "gateway/call_private.h"
-#include "gateway/slab.h"
+#include "gateway/conn_slab.h"
 
 static const struct operation sse_operation = {.type = "events", .answer_type = "events"};
 

@@ -4,7 +4,7 @@
 
 #include "gateway/call_private.h"
 #include "gateway/event_json.h"
-#include "gateway/slab.h"
+#include "gateway/conn_slab.h"
 
 enum {
     SYNC_ITEMS_MAX = 512,             /* events in one batch */

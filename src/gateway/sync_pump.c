@@ -287,7 +287,7 @@ void sync_lag_due(struct conn *c)
     const struct gateway_limits *l = gateway_limits(conn_loop(c)->gateway);
     struct conn_extra *x = c->extra;
     size_t queued = stream_queued(c->stream);
-    uint32_t now = slab_tick(conn_loop(c));
+    uint32_t now = conn_tick(conn_loop(c));
     if (queued == 0 || x->progress_tick == 0 || queued < x->progress_queued) {
         x->progress_tick = now;
         x->progress_queued = queued;

@@ -47,6 +47,7 @@ struct loop {
     int events_at;                  /* the event being handled */
     int events_count;
     struct output_pool output_pool;
+    struct slab streams;
     uint8_t *cipher_memory;
     void *owner;
     struct epoll_event events[LOOP_EVENTS_MAX];
@@ -67,6 +68,7 @@ enum sotto_err loop_create(const struct clock_source *clock, size_t mailbox_max,
     loop->deferred_last = &loop->deferred_first;
     loop->now_ms = clock_monotonic_ms(clock);
     wheel_init(&loop->wheel, loop->now_ms);
+    streams_init(&loop->streams);
     atomic_init(&loop->stopping, false);
     if (mailbox_init(&loop->mailbox, mailbox_max) != SOTTO_OK) goto fail;
     /* A NULL pointer marks the mailbox, and events that were struck out. */
@@ -111,6 +113,7 @@ void loop_destroy(struct loop **loop_ptr)
     mailbox_deinit(&loop->mailbox);
     close(loop->epoll_fd);
     output_pool_deinit(&loop->output_pool);
+    slab_deinit(&loop->streams);
     free(loop->cipher_memory);
     free(loop);
 }
@@ -260,6 +263,11 @@ uint8_t *loop_cipher_memory(struct loop *loop)
 struct output_pool *loop_output_pool(struct loop *loop)
 {
     return &loop->output_pool;
+}
+
+struct slab *loop_streams(struct loop *loop)
+{
+    return &loop->streams;
 }
 
 void loop_set_owner(struct loop *loop, void *owner)

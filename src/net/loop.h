@@ -69,9 +69,9 @@ uint64_t loop_now_ms(const struct loop *loop);
 /* 64 KiB of scratch that any callback may use until it returns. */
 enum { LOOP_SCRATCH_LEN = 64 * 1024 };
 uint8_t *loop_scratch(struct loop *loop);
-/* Frees memory that was kept for reuse and not needed since the last call. To be
- * called every second or so. */
-void loop_trim(struct loop *loop);
+/* Frees memory that was kept for reuse and not needed since the last call, and says
+ * how many bytes. To be called every second or so. */
+size_t loop_trim(struct loop *loop);
 /* What the owner of the loop hangs on it (the gateway's per-loop state). */
 void loop_set_owner(struct loop *loop, void *owner);
 void *loop_owner(const struct loop *loop);

@@ -2,6 +2,7 @@
 #ifndef SOTTO_NET_LOOP_PRIVATE_H
 #define SOTTO_NET_LOOP_PRIVATE_H
 
+#include "base/slab.h"
 #include "net/loop.h"
 
 /* Forgets the events fetched for `w`, whose descriptor is about to be closed:
@@ -22,5 +23,9 @@ struct output_pool {
 };
 struct output_pool *loop_output_pool(struct loop *loop);
 void output_pool_deinit(struct output_pool *pool);
+
+/* The loop's streams lie here; stream.c knows their size. */
+void streams_init(struct slab *s);
+struct slab *loop_streams(struct loop *loop);
 
 #endif

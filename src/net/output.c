@@ -63,21 +63,25 @@ void output_give_back(struct loop *loop, struct output *out)
     pool->count++;
 }
 
-static void pool_free(struct output_pool *pool, size_t count)
+static size_t pool_free(struct output_pool *pool, size_t count)
 {
+    size_t bytes = 0;
     while (count-- > 0 && pool->free != NULL) {
         struct output *out = pool->free;
         pool->free = out->next_free;
         pool->count--;
+        bytes += sizeof(*out) + out->bytes.size;
         output_destroy(out);
     }
+    return bytes;
 }
 
-void loop_trim(struct loop *loop)
+size_t loop_trim(struct loop *loop)
 {
     struct output_pool *pool = loop_output_pool(loop);
-    pool_free(pool, pool->low);
+    size_t bytes = pool_free(pool, pool->low);
     pool->low = pool->count;
+    return bytes;
 }
 
 void output_pool_deinit(struct output_pool *pool)

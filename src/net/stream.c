@@ -46,9 +46,11 @@ enum {
 static void deferred_run(struct deferred *d, struct loop *loop);
 static void stream_ready(struct watch *w, struct loop *loop, uint32_t events);
 
+void streams_init(struct slab *s) { slab_init(s, sizeof(struct stream)); }
+
 struct stream *stream_create(struct loop *loop, int fd)
 {
-    struct stream *s = sotto_zalloc(sizeof(*s));
+    struct stream *s = slab_take(loop_streams(loop));
     s->watch.ready = stream_ready;
     s->watch.fd = fd;
     s->loop = loop;
@@ -63,7 +65,7 @@ void stream_discard(struct stream *s)
     tls_destroy(s->tls, s->loop);
     output_give_back(s->loop, s->out);
     if (s->watch.fd >= 0) close(s->watch.fd);
-    free(s);
+    slab_give(s);
 }
 
 void stream_opened(struct stream *s)

@@ -61,8 +61,7 @@ struct stream {
     struct output *out; /* NULL when idle */
     struct tls *tls;    /* NULL when plain */
 };
-/* The allocator adds eight bytes: 80 in all. */
-_Static_assert(sizeof(struct stream) <= 72, "an idle stream costs at most 80 bytes");
+_Static_assert(sizeof(struct stream) <= 72, "of every idle connection");
 
 /* --- stream.c --- */
 struct stream *stream_create(struct loop *loop, int fd);

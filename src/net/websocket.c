@@ -27,10 +27,14 @@
 
 #include <stdlib.h>
 
-enum sotto_err ws_decoder_create(bool server, bool deflate, size_t message_max, struct ws_decoder **decoder_out)
+void ws_decoders_init(struct slab *s) { slab_init(s, sizeof(struct ws_decoder)); }
+
+enum sotto_err ws_decoder_create(struct slab *slab, bool server, bool deflate, size_t message_max,
+                                 struct ws_decoder **decoder_out)
 {
     if (message_max == 0 || message_max > INT32_MAX) return SOTTO_ERR_INVALID;
-    struct ws_decoder *d = sotto_zalloc(sizeof(*d));
+    struct ws_decoder *d = slab != NULL ? slab_take(slab) : sotto_zalloc(sizeof(*d));
+    d->in_slab = slab != NULL;
     d->server = server;
     d->deflate = deflate;
     d->message_max = (uint32_t)message_max;
@@ -79,7 +83,8 @@ void ws_decoder_destroy(struct ws_decoder **decoder)
 {
     if (*decoder == NULL) return;
     pieces_free(*decoder);
-    free(*decoder);
+    if ((*decoder)->in_slab) slab_give(*decoder);
+    else free(*decoder);
     *decoder = NULL;
 }
 

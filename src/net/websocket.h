@@ -14,6 +14,7 @@
 #include "base/buffer.h"
 #include "base/error.h"
 #include "base/random.h"
+#include "base/slab.h"
 #include "net/http.h"
 
 enum ws_opcode { WS_CONT = 0, WS_TEXT = 1, WS_BINARY = 2, WS_CLOSE = 8, WS_PING = 9, WS_PONG = 10 };
@@ -29,7 +30,7 @@ struct ws_deflate;
 struct ws_deflate *ws_deflate_create(void);
 void ws_deflate_destroy(struct ws_deflate **d);
 
-struct ws_decoder; /* layout in websocket_private.h, 64 bytes of heap */
+struct ws_decoder; /* layout in websocket_private.h */
 struct ws_message {
     enum ws_opcode opcode;   /* TEXT, BINARY, CLOSE, PING or PONG */
     struct slice payload;    /* borrowed until the next call */
@@ -41,11 +42,14 @@ enum ws_result {
     WS_BAD       /* close with *close_code_out; all later calls swallow their input */
 };
 
-/* server: frames must be masked (and must not be otherwise). deflate: RSV1 is
+/* A slab for decoders: who has many of them. */
+void ws_decoders_init(struct slab *s);
+/* slab: of ws_decoders_init, on whose thread the decoder stays; NULL: the heap.
+ * server: frames must be masked (and must not be otherwise). deflate: RSV1 is
  * allowed, and ws_decode must be given a ws_deflate. message_max bounds a message
  * before and after inflating. Errors: SOTTO_ERR_INVALID, message_max is 0 or
  * above 2 GiB. */
-SOTTO_CHECKED enum sotto_err ws_decoder_create(bool server, bool deflate, size_t message_max,
+SOTTO_CHECKED enum sotto_err ws_decoder_create(struct slab *slab, bool server, bool deflate, size_t message_max,
                                                struct ws_decoder **decoder_out);
 void ws_decoder_destroy(struct ws_decoder **d);
 /* Another message_max (1 to 2 GiB), from the next frame on. */

@@ -25,9 +25,9 @@ struct ws_decoder {
     bool deflate : 1;
     bool compressed : 1;    /* the message under way */
     bool finished : 1;      /* a close frame or an error ended everything */
+    bool in_slab : 1;
 };
-/* The allocator adds eight bytes: 48 in all. */
-_Static_assert(sizeof(struct ws_decoder) <= 40, "a decoder costs at most 48 bytes");
+_Static_assert(sizeof(struct ws_decoder) <= 40, "of every idle connection");
 
 /* XORs with the key, beginning at byte `at` of the frame's payload. */
 void ws_mask(uint8_t *data, size_t len, const uint8_t key[4], size_t at);

@@ -3,6 +3,7 @@
 #define SOTTO_SESSION_REGISTRY_PRIVATE_H
 
 #include "base/map.h"
+#include "base/slab.h"
 #include "session/presence.h"
 #include "session/registry.h"
 
@@ -14,9 +15,8 @@ enum { REGISTRY_SHARDS = 64 };
 
 enum presence_why { PRESENCE_CAME_OR_WENT = 1, PRESENCE_SETTINGS = 2 };
 
-/* 56 bytes: with the allocator's eight, one cache line. */
-struct session_user {
-    struct id id;
+struct session_user { /* one cache line, in a slab */
+    alignas(64) struct id id;
     struct session *sessions;
     struct presence_link *watchers;
     struct session_user *changed_next; /* queue of the next presence turn */
@@ -26,16 +26,23 @@ struct session_user {
     uint8_t changed;                   /* in the queue, and why: enum presence_why */
     atomic_bool receipts_off;
 };
-_Static_assert(sizeof(struct session_user) <= 56, "an entry costs at most 64 bytes");
+_Static_assert(sizeof(struct session_user) == 64, "of every connected user");
+
+struct session_users {
+    pthread_mutex_t mutex; /* taken with that of a shard held */
+    struct slab slab;
+};
 
 struct registry_shard {
     alignas(64) pthread_mutex_t mutex;
     struct map map;
+    struct session_users *users; /* of all shards */
     struct session_user *changed;
     size_t online; /* users with present > 0 */
 };
 struct registry {
     struct registry_shard shards[REGISTRY_SHARDS];
+    struct session_users users;
 };
 
 struct registry_shard *registry_shard_of(struct registry *r, struct id user);

@@ -70,7 +70,7 @@ static void check_encoder(const uint8_t *data, size_t len, struct random_seeded 
     bool text = utf8_valid(bytes);
     ws_write_frame(&frames, WS_BINARY, bytes, &random->source);
     if (text) ws_write_deflated(&frames, deflate_of(), bytes, &random->source);
-    SOTTO_ASSERT(ws_decoder_create(true, true, MESSAGE_MAX, &d) == SOTTO_OK);
+    SOTTO_ASSERT(ws_decoder_create(NULL, true, true, MESSAGE_MAX, &d) == SOTTO_OK);
     size_t at = 0, used;
     for (int i = 0; i < (text ? 2 : 1); i++) {
         struct ws_message m;
@@ -98,11 +98,11 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t len)
     buffer_init(&whole, 64 << 20);
     buffer_init(&cut, 64 << 20);
     struct ws_decoder *d;
-    SOTTO_ASSERT(ws_decoder_create(server, deflate, MESSAGE_MAX, &d) == SOTTO_OK);
+    SOTTO_ASSERT(ws_decoder_create(NULL, server, deflate, MESSAGE_MAX, &d) == SOTTO_OK);
     feed(d, data, len, &whole);
     ws_decoder_destroy(&d);
 
-    SOTTO_ASSERT(ws_decoder_create(server, deflate, MESSAGE_MAX, &d) == SOTTO_OK);
+    SOTTO_ASSERT(ws_decoder_create(NULL, server, deflate, MESSAGE_MAX, &d) == SOTTO_OK);
     bool more = true;
     while (more && len != 0) {
         uint64_t r = random_u64(&random.source);

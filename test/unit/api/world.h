@@ -266,7 +266,7 @@ static inline void peer_upgrade(struct peer *c, struct world *w, int receive_buf
     } while (end == NULL);
     assert_memory_equal(c->bytes, "HTTP/1.1 101", 12);
     c->at = (size_t)((uint8_t *)end + 4 - c->bytes);
-    assert_int_equal(ws_decoder_create(false, false, PEER_MEMORY, &c->decoder), SOTTO_OK);
+    assert_int_equal(ws_decoder_create(NULL, false, false, PEER_MEMORY, &c->decoder), SOTTO_OK);
 }
 
 /* cursor NULL: none. Returns when the client is up to date. */

@@ -36,7 +36,7 @@ static void decode(struct buffer *text, bool server, bool deflate, struct slice 
                    size_t cuts_count)
 {
     struct ws_decoder *d;
-    assert_int_equal(ws_decoder_create(server, deflate, MESSAGE_MAX, &d), SOTTO_OK);
+    assert_int_equal(ws_decoder_create(NULL, server, deflate, MESSAGE_MAX, &d), SOTTO_OK);
     size_t begin = 0;
     bool over = false;
     for (size_t i = 0; i <= cuts_count && !over; i++) {
@@ -302,7 +302,7 @@ static void websocket__decode__whole_frames_are_borrowed_in_place(void **state)
     buffer_init(&in, 10000);
     ws_write_frame(&in, WS_TEXT, SLICE_LIT("first"), &random.source);
     ws_write_frame(&in, WS_TEXT, SLICE_LIT("second"), &random.source);
-    assert_int_equal(ws_decoder_create(true, false, 1000, &d), SOTTO_OK);
+    assert_int_equal(ws_decoder_create(NULL, true, false, 1000, &d), SOTTO_OK);
     struct ws_message m;
     size_t used, at = 0;
     uint16_t code;
@@ -326,7 +326,7 @@ static void websocket__decoder__holds_no_heap_between_messages(void **state)
     struct ws_message m;
     size_t used;
     uint16_t code;
-    assert_int_equal(ws_decoder_create(false, false, 1000, &d), SOTTO_OK);
+    assert_int_equal(ws_decoder_create(NULL, false, false, 1000, &d), SOTTO_OK);
     uint8_t first[] = "\x81\x05He", rest[] = "llo";
     assert_int_equal(ws_decode(d, NULL, first, 4, &used, &m, &code), WS_MORE);
     assert_non_null(d->pieces);
@@ -347,8 +347,8 @@ static void websocket__decoder__holds_no_heap_between_messages(void **state)
     assert_true(d->pieces->message.size <= 256);
     ws_decoder_destroy(&d);
     ws_decoder_destroy(&d);
-    assert_int_equal(ws_decoder_create(false, false, 0, &d), SOTTO_ERR_INVALID);
-    assert_int_equal(ws_decoder_create(false, false, SIZE_MAX, &d), SOTTO_ERR_INVALID);
+    assert_int_equal(ws_decoder_create(NULL, false, false, 0, &d), SOTTO_ERR_INVALID);
+    assert_int_equal(ws_decoder_create(NULL, false, false, SIZE_MAX, &d), SOTTO_ERR_INVALID);
 }
 
 static void websocket__deflate__round_trips_and_falls_back(void **state)

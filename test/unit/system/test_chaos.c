@@ -138,7 +138,7 @@ static bool node_connect(struct chaos *x, struct node *n)
     n->cut_in = !x->calm && dice(x, 2) ? (int)dice(x, CUT_AFTER_MAX) : NO_CUT;
     n->cut_out = !x->calm && dice(x, 2) ? (int)dice(x, CUT_AFTER_MAX) : NO_CUT;
     ws_request(&n->out, "test", "/api/v1/ws", false, &n->random.source, key);
-    assert_int_equal(ws_decoder_create(false, false, SOTTO_FRAME_MAX * 4, &n->decoder), SOTTO_OK);
+    assert_int_equal(ws_decoder_create(NULL, false, false, SOTTO_FRAME_MAX * 4, &n->decoder), SOTTO_OK);
     return true;
 }
 

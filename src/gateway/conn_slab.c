@@ -12,7 +12,7 @@
  * finds nobody. The numbers come from one counter, so that they tell as well which
  * of two event channels of a device was opened later (session/registry.h).
  */
-#include "gateway/slab.h"
+#include "gateway/conn_slab.h"
 
 #include <stdlib.h>
 
@@ -39,7 +39,7 @@ struct gateway_loop *conn_loop(const struct conn *c)
 
 static uint32_t loop_tick(const struct gateway_loop *gl)
 {
-    return slab_tick(gl);
+    return conn_tick(gl);
 }
 
 static void due_fired(struct loop_timer *t, struct loop *loop);
@@ -51,7 +51,7 @@ void conn_slab_init(struct gateway_loop *gl)
 
 void conn_slab_deinit(struct gateway_loop *gl)
 {
-    for (size_t i = 0; i < gl->pages_count; i++) free(gl->pages[i]);
+    for (size_t i = 0; i < gl->pages_count; i++) aligned_pages_unmap(gl->pages[i], PAGE_BYTES);
     free(gl->pages);
     gl->pages = NULL;
     gl->pages_count = 0;
@@ -60,9 +60,7 @@ void conn_slab_deinit(struct gateway_loop *gl)
 
 static void page_add(struct gateway_loop *gl)
 {
-    struct conn_page *page = aligned_alloc(PAGE_BYTES, PAGE_BYTES);
-    SOTTO_ASSERT(page != NULL);
-    memset(page, 0, sizeof(*page));
+    struct conn_page *page = aligned_pages_map(PAGE_BYTES);
     page->loop = gl;
     page->first_slot = (uint32_t)(gl->pages_count * PAGE_CONNS);
     gl->pages = sotto_realloc(gl->pages, (gl->pages_count + 1) * sizeof(struct conn_page *));
@@ -73,7 +71,7 @@ static void page_add(struct gateway_loop *gl)
     }
 }
 
-struct conn *slab_take(struct gateway_loop *gl)
+struct conn *conn_take(struct gateway_loop *gl)
 {
     if (gl->free_conns == NULL) page_add(gl);
     struct conn *c = gl->free_conns;
@@ -94,7 +92,7 @@ void conn_renumber(struct conn *c)
     while (c->session.name.serial == 0); /* says that a slot is free */
 }
 
-void slab_give_back(struct conn *c)
+void conn_give_back(struct conn *c)
 {
     struct conn_page *page = page_of(c);
     struct gateway_loop *gl = page->loop;
@@ -119,7 +117,7 @@ void conn_each(struct gateway_loop *gl, void (*fn)(struct conn *c, void *ctx), v
             if (gl->pages[p]->conns[i].session.name.serial != 0) fn(&gl->pages[p]->conns[i], ctx);
 }
 
-uint32_t slab_tick(const struct gateway_loop *gl)
+uint32_t conn_tick(const struct gateway_loop *gl)
 {
     /* Never 0, so that 0 can mean "none". Good for 13 years of running. */
     return (uint32_t)(loop_now_ms(gl->loop) / GATEWAY_TICK_MS) + 1;
