@@ -223,6 +223,7 @@ static enum sotto_err delete_rows(struct engine *e, struct id conversation, uint
             store_delete(e->batch, STORE_EXPIRY, key_slice(&expiry));
         }
         counter_add(e->purged, 1);
+        if (sequence + 1 == first_kept) break; /* what follows may be damaged */
     }
     enum sotto_err err = store_iter_valid(it) ? SOTTO_OK : store_iter_error(it);
     store_iter_destroy(&it);

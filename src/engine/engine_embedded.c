@@ -37,6 +37,8 @@ enum { BUSY_PERCENT = 95, BUSY_NO_MORE_PERCENT = 85, LOAD_WINDOW_US = 200 * 1000
 enum { STATE_ROW_STEP = 32 };
 /* Housekeeping that is due may take this much of one turn. */
 enum { EXPIRE_PER_TURN = 512, SWEEP_CONVERSATIONS_PER_TURN = 64, SWEEP_ROWS_PER_TURN = 2048 };
+/* Rows that could not be expired are passed by, and tried again after this long. */
+enum { EXPIRE_RETRY_MS = 60 * 1000 };
 /* Compaction is asked for at most this often: it rewrites files. */
 enum { COMPACT_INTERVAL_MS = 10 * 60 * 1000 };
 
@@ -446,22 +448,39 @@ struct store *engine_store(const struct engine *e) { return e->options.store; }
 
 /* ---- Housekeeping ------------------------------------------------------------ */
 
+/* What is damaged must not keep the rest: the next turn goes on behind it. */
+static void pass_by(struct engine *e, struct slice last, size_t failed)
+{
+    if (failed == 0 && e->expire_from.len == 0) return;
+    if (e->expire_from.len == 0) e->expire_again_ms = clock_monotonic_ms(e->options.clock) + EXPIRE_RETRY_MS;
+    memcpy(e->expire_from.bytes, last.data, last.len);
+    e->expire_from.len = last.len;
+    if (failed != 0) LOG(e->options.log, LOG_ERROR, "engine.expire", LOG_U("unreadable", failed));
+}
+
 static void expire_due(struct engine *e)
 {
     uint64_t now = clock_wall_ms(e->options.clock);
-    size_t handled = 0, done = 0;
+    size_t looked = 0, failed = 0;
+    if (clock_monotonic_ms(e->options.clock) >= e->expire_again_ms) e->expire_from.len = 0;
     struct store_iter *it = store_iter_create(e->options.store, STORE_EXPIRY);
-    for (store_iter_seek(it, slice_of("", 0)); store_iter_valid(it); store_iter_next(it)) {
+    struct key last = {.len = 0};
+    for (store_iter_seek(it, key_slice(&e->expire_from)); store_iter_valid(it); store_iter_next(it)) {
         struct slice key = store_iter_key(it);
-        if (key.len != EXPIRY_KEY_LEN || load_be64(key.data) > now || handled++ == EXPIRE_PER_TURN) break;
+        if (key.len != EXPIRY_KEY_LEN || load_be64(key.data) > now || looked == EXPIRE_PER_TURN) break;
+        looked++;
         struct record r = {.kind = RECORD_EXPIRE, .sequence = load_be64(key.data + 8 + ID_LEN)};
         memcpy(r.conversation.bytes, key.data + 8, ID_LEN);
+        memcpy(last.bytes, key.data, key.len);
+        last.len = key.len;
         enum sotto_err err = engine_apply_own(e, &r);
-        if (err != SOTTO_OK && err != SOTTO_ERR_NOT_FOUND) continue;
-        store_delete(e->batch, STORE_EXPIRY, key);
-        done++;
+        if (err == SOTTO_OK || err == SOTTO_ERR_NOT_FOUND)
+            store_delete(e->batch, STORE_EXPIRY, key);
+        else
+            failed++;
     }
-    e->more_expired = done == EXPIRE_PER_TURN;
+    if (looked != 0) pass_by(e, key_slice(&last), failed);
+    e->more_expired = looked == EXPIRE_PER_TURN;
     store_iter_destroy(&it);
 }
 
@@ -486,6 +505,13 @@ static uint64_t first_young(struct engine *e, const struct conversation *c, uint
     return kept;
 }
 
+/* The next turn begins behind the conversation. */
+static void sweep_past(struct engine *e, struct id id)
+{
+    for (size_t i = ID_LEN; i-- > 0 && ++id.bytes[i] == 0;) {}
+    e->sweep_after = id;
+}
+
 /* False: the batch in progress is not whole. */
 static bool sweep(struct engine *e)
 {
@@ -508,6 +534,7 @@ static bool sweep(struct engine *e)
         bool old = r.sequence > c.first_sequence;
         conversation_deinit(&c);
         whole = !old || engine_apply_own(e, &r) == SOTTO_OK;
+        if (!whole) sweep_past(e, id); /* it must not keep the others */
         if (!whole) break;
     }
     if (!store_iter_valid(it)) memset(&e->sweep_after, 0, sizeof(e->sweep_after));
@@ -515,28 +542,39 @@ static bool sweep(struct engine *e)
     return whole;
 }
 
+/* Writes what housekeeping has put into the batch; false: it is not there, or nobody
+ * knows. */
+static bool write_own(struct engine *e)
+{
+    enum problem problem;
+    enum sotto_err err = SOTTO_OK;
+    if (e->dirty == NULL && store_batch_count(e->batch) != 0) {
+        /* Only keys of rows that are gone: nothing to tell, but write them. */
+        err = store_commit(e->options.store, e->batch);
+        if (err != SOTTO_OK) e->reload = true;
+        reset_batch(e);
+    }
+    bool committed = engine_commit(e, &problem);
+    publish(e, e->events, &e->events_count, committed);
+    return committed && err == SOTTO_OK;
+}
+
 void engine_housekeep(struct engine *e)
 {
     e->more_expired = false;
     if (e->reload && reload_position(e) != SOTTO_OK) return;
-    enum problem problem;
     expire_due(e);
-    if (!sweep(e)) {
-        e->more_expired = false;
-        drop_batch(e, SOTTO_ERR_IO);
-        publish(e, e->events, &e->events_count, false);
+    if (!write_own(e)) {
+        e->more_expired = false; /* not at once, again and again */
         return;
     }
-    if (e->dirty == NULL && store_batch_count(e->batch) != 0) {
-        /* Only keys of rows that are gone: nothing to tell, but write them. */
-        enum sotto_err err = store_commit(e->options.store, e->batch);
-        if (err != SOTTO_OK) e->reload = true;
-        e->more_expired &= err == SOTTO_OK;
-        reset_batch(e);
+    if (sweep(e)) {
+        (void)write_own(e);
+    } else {
+        drop_batch(e, SOTTO_ERR_IO);
+        publish(e, e->events, &e->events_count, false);
     }
-    bool committed = engine_commit(e, &problem);
-    if (!committed) e->more_expired = false; /* not at once, again and again */
-    publish(e, e->events, &e->events_count, committed);
+    cache_trim(e);
     uint64_t now = clock_monotonic_ms(e->options.clock);
     if (e->erased && now >= e->compact_at_ms) {
         e->erased = false;

@@ -64,6 +64,8 @@ struct engine {
     struct mail *pending;           /* taken from the mailbox, not yet in a batch */
     uint64_t housekeep_at_ms;       /* monotonic */
     bool more_expired;              /* than one turn may take */
+    struct key expire_from;         /* behind rows that could not be expired; empty: none */
+    uint64_t expire_again_ms;       /* monotonic; then from the first again */
     struct id sweep_after;          /* retention: the conversation looked at last */
     bool erased;                    /* something left: ask for compaction */
     uint64_t compact_at_ms;         /* monotonic; not before */

@@ -15,6 +15,7 @@
 
 struct row {
     struct refcount refs;
+    bool damaged;
     size_t key_len, value_len;
     uint8_t bytes[]; /* key, then value */
 };
@@ -54,6 +55,7 @@ static struct row *row_create(struct slice key, struct slice head, struct slice 
 {
     struct row *r = sotto_alloc(sizeof(*r) + key.len + head.len + tail.len);
     refcount_init(&r->refs);
+    r->damaged = false;
     r->key_len = key.len;
     r->value_len = head.len + tail.len;
     if (key.len != 0) memcpy(r->bytes, key.data, key.len);
@@ -185,6 +187,7 @@ static enum sotto_err memory_get(struct store *s, enum store_family f, struct sl
     const struct table *t = s->tables[f];
     size_t at = lower_bound(t, key);
     if (err == SOTTO_OK && !row_at(t, at, key)) err = SOTTO_ERR_NOT_FOUND;
+    if (err == SOTTO_OK && t->rows[at]->damaged) err = SOTTO_ERR_CORRUPT;
     if (err == SOTTO_OK) buffer_append_slice(value, row_value(t->rows[at]));
     pthread_mutex_unlock(&s->lock);
     return err == SOTTO_OK && value->overflow ? SOTTO_ERR_CORRUPT : err;
@@ -228,7 +231,9 @@ static void memory_iter_seek_last(struct store_iter *it, struct slice key)
     else it->at = at == 0 ? it->table->count : at - 1;
 }
 
-static bool memory_iter_valid(const struct store_iter *it) { return it->table != NULL && it->at < it->table->count; }
+static bool on_row(const struct store_iter *it) { return it->table != NULL && it->at < it->table->count; }
+
+static bool memory_iter_valid(const struct store_iter *it) { return on_row(it) && !it->table->rows[it->at]->damaged; }
 
 static void memory_iter_next(struct store_iter *it)
 {
@@ -256,7 +261,8 @@ static struct slice memory_iter_value(const struct store_iter *it)
 
 static enum sotto_err memory_iter_error(const struct store_iter *it)
 {
-    return it->table == NULL ? SOTTO_ERR_IO : SOTTO_OK;
+    if (it->table == NULL) return SOTTO_ERR_IO;
+    return on_row(it) && !memory_iter_valid(it) ? SOTTO_ERR_CORRUPT : SOTTO_OK;
 }
 
 /* ---- Writing -------------------------------------------------------------- */
@@ -370,6 +376,16 @@ struct store *store_memory_reopen(struct store **old, store_fault_fn fault, void
     }
     store_close(old);
     return s;
+}
+
+void store_memory_damage(struct store *s, enum store_family f, struct slice key)
+{
+    pthread_mutex_lock(&s->lock);
+    const struct table *t = s->tables[f];
+    size_t at = lower_bound(t, key);
+    SOTTO_ASSERT(row_at(t, at, key));
+    t->rows[at]->damaged = true;
+    pthread_mutex_unlock(&s->lock);
 }
 
 static const struct store_ops memory_ops = {

@@ -21,5 +21,8 @@ struct store *store_memory_create(store_fault_fn fault, void *ctx);
 /* What a crash leaves: a new store with the committed content of this one. Its
  * iterators and batches are gone before. */
 struct store *store_memory_reopen(struct store **old, store_fault_fn fault, void *ctx);
+/* Makes a row that is there unreadable until it is written again: a get gives CORRUPT,
+ * and iterators end before it with that. */
+void store_memory_damage(struct store *s, enum store_family f, struct slice key);
 
 #endif

@@ -34,7 +34,7 @@ struct fixture {
     uint64_t retention_days;
     size_t cache_conversations;
     /* What the next calls of the store do, in order; NONE after them. */
-    enum store_fault write_faults[4], read_faults[4];
+    enum store_fault write_faults[8], read_faults[8];
     size_t write_faults_count, read_faults_count;
     /* Published and not yet looked at; references are held. */
     struct event *events[4096];

@@ -1,5 +1,6 @@
 /* The engine, turn by turn: what is answered, told and stored, and what a
  * failing store makes of it. */
+#include "store/keys.h"
 #include "unit/engine/fixture.h"
 
 static void engine__first_message__creates_and_tells_in_order(void **state)
@@ -368,6 +369,104 @@ static void engine__expiry__a_failed_commit_is_done_again(void **state)
     assert_store_clean(f);
 }
 
+/* An unreadable conversation with more of them than a turn looks at. */
+static void engine__expiry__damage_keeps_nobody_elses(void **state)
+{
+    enum { DAMAGED = 1500, OTHERS = 5 };
+    struct fixture *f = *state;
+    struct applied a[DAMAGED + OTHERS];
+    for (unsigned i = 0; i < DAMAGED + OTHERS; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%u", i);
+        struct record r = message_to(f, 1, i < DAMAGED ? 2 : 3, key, "x");
+        r.message.expires_ms = START_MS + 1 + i;
+        submit(f, &r);
+    }
+    turn(f);
+    assert_int_equal(take_answers(f, a, DAMAGED + OTHERS), DAMAGED + OTHERS);
+    fixture_crash(f);
+    struct key damaged = key_conversation(id_direct_conversation(user_id(1), user_id(2)));
+    store_memory_damage(f->store, STORE_CONVERSATION, key_slice(&damaged));
+    clock_manual_advance(&f->clock, DAMAGED + OTHERS);
+    for (int i = 0; i < 4; i++) engine_housekeep(f->engine);
+    assert_int_equal(f->events_count, OTHERS);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), DAMAGED);
+    /* Who sends now is not kept waiting either. */
+    struct record late = message_to(f, 1, 3, "late", "x");
+    late.message.expires_ms = f->clock.wall_ms + 1;
+    assert_int_equal(ask(f, &late).sequence, OTHERS + 1);
+    clock_manual_advance(&f->clock, 1);
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), DAMAGED);
+}
+
+static void engine__expiry__a_row_that_can_be_read_again_expires(void **state)
+{
+    struct fixture *f = *state;
+    struct record r = message_to(f, 1, 2, "k1", "x");
+    r.message.expires_ms = START_MS + 1;
+    assert_int_equal(ask(f, &r).sequence, 1);
+    clock_manual_advance(&f->clock, 1);
+    f->read_faults[0] = STORE_FAULT_NONE; /* the iterator */
+    f->read_faults[1] = STORE_FAULT_IO;
+    f->read_faults_count = 2;
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 1);
+    clock_manual_advance(&f->clock, 60 * 1000);
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_store_clean(f);
+}
+
+/* A message that cannot be read keeps neither what is older than it, nor other
+ * conversations, nor what expires. */
+static void engine__retention__damage_keeps_nothing_else(void **state)
+{
+    struct fixture *f = *state;
+    f->retention_days = 10;
+    fixture_crash(f);
+    for (unsigned i = 0; i < 3; i++) (void)send(f, 1, 2, "old");
+    for (unsigned i = 0; i < 3; i++) (void)send(f, 1, 3, "old");
+    clock_manual_advance(&f->clock, 11ull * 24 * 3600 * 1000);
+    (void)send(f, 1, 2, "young");
+    struct record r = message_to(f, 1, 3, "k1", "x");
+    r.message.expires_ms = f->clock.wall_ms + 1;
+    assert_int_equal(ask(f, &r).sequence, 4);
+    struct key damaged = key_message(id_direct_conversation(user_id(1), user_id(2)), 4);
+    store_memory_damage(f->store, STORE_MESSAGE, key_slice(&damaged));
+    clock_manual_advance(&f->clock, 1);
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_int_equal(rows_of(f, STORE_DEDUPE), 2);
+}
+
+/* A purge that fails takes neither the expiry of that turn along nor the other
+ * conversations of the next. */
+static void engine__retention__a_failed_purge_keeps_nobody_elses(void **state)
+{
+    struct fixture *f = *state;
+    f->retention_days = 10;
+    fixture_crash(f);
+    (void)send(f, 1, 2, "old");
+    (void)send(f, 1, 3, "old");
+    struct record r = message_to(f, 1, 2, "k1", "x");
+    r.message.expires_ms = f->clock.wall_ms + 1;
+    assert_int_equal(ask(f, &r).sequence, 2);
+    clock_manual_advance(&f->clock, 11ull * 24 * 3600 * 1000);
+    /* Expiry: its rows, the message. Retention: the conversations, what is old in the first, its rows. */
+    memset(f->read_faults, 0, sizeof(f->read_faults));
+    f->read_faults[4] = STORE_FAULT_IO;
+    f->read_faults_count = 5;
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 3);
+    engine_housekeep(f->engine);
+    assert_true(rows_of(f, STORE_MESSAGE) < 3);
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 0);
+    assert_store_clean(f);
+}
+
 static void engine__retention__old_rows_and_their_keys_go(void **state)
 {
     struct fixture *f = *state;
@@ -531,6 +630,10 @@ int main(void)
         TEST(engine__expiry__leaves_a_tombstone),
         TEST(engine__expiry__more_than_one_turn_of_them),
         TEST(engine__expiry__a_failed_commit_is_done_again),
+        TEST(engine__expiry__damage_keeps_nobody_elses),
+        TEST(engine__expiry__a_row_that_can_be_read_again_expires),
+        TEST(engine__retention__damage_keeps_nothing_else),
+        TEST(engine__retention__a_failed_purge_keeps_nobody_elses),
         TEST(engine__retention__old_rows_and_their_keys_go),
         TEST(engine__group__membership_has_numbers_and_the_removed_is_told),
         TEST(engine__cache__one_state_is_enough),
