@@ -28,6 +28,8 @@ static void request_refuse(struct call_state *cs, enum problem p, const char *fi
     struct conn *c = cs->conn;
     conn_hold(c);
     cs->call.field = field;
+    if (field != NULL)
+        buffer_append_str(&cs->call.why, "\"type\" must be a string, and \"id\", if it is there, one of at most 64 bytes.");
     call_finish(&cs->call, p);
     mistake(c);
     conn_release(c);

@@ -285,6 +285,15 @@ def test_good_but_odd_frames(server):
         assert s.wait_closed() == 1000
 
 
+def test_a_request_without_head_is_told_what_it_lacks(server):
+    with register(server).connect() as s:
+        for field, text in (("type", "{}"), ("type", '{"type":5}'), ("id", '{"type":"ping","id":5}'),
+                            ("id", '{"type":"ping","id":"' + "x" * 65 + '"}')):
+            s.send_frame(1, text.encode())
+            error = s.expect("error")
+            assert error["code"] == "bad_field" and error["field"] == field and f'"{field}"' in error["message"]
+
+
 @pytest.mark.parametrize("text,code", [
     ("", "bad_json"), ("{", "bad_json"), ("5", None), ("[]", None), ("{}", None), ('{"type":5}', None),
     ('{"type":"no.such"}', "unknown_type"), ('{"type":"hello","token":"x"}', None),
