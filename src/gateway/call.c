@@ -22,7 +22,7 @@
 
 enum { CALL_PREFETCH = 1024 };
 enum { CALL_ARENA_MAX = 8 * 1024 * 1024, CALL_ANSWER_MAX = 8 * 1024 * 1024, CALL_HEAD_MAX = 4096, CALL_WHY_MAX = 512,
-       THROTTLED_EVERY_MS = 1000 };
+       THROTTLED_EVERY_MS = 1000, RETRY_AFTER_MS = 1000 };
 
 /* ---- Memory ------------------------------------------------------------- */
 
@@ -400,7 +400,7 @@ void call_finish(struct call *c, enum problem p)
     if (p != PROBLEM_NONE) {
         counter_add(g->metrics.problems, 1);
         if (c->answer_bytes.overflow || !c->details) call_error_details(c);
-        if (p == PROBLEM_BUSY && c->retry_after_ms == 0) c->retry_after_ms = 1000;
+        if (problem_status(p) == 503 && c->retry_after_ms == 0) c->retry_after_ms = RETRY_AFTER_MS;
         if (problem_status(p) == 500)
             LOG(g->services->log, LOG_ERROR, "gateway.internal", LOG_S("op", c->op->type),
                 LOG_S("request", c->request_id));

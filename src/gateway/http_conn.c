@@ -104,7 +104,7 @@ static const struct {
     {415, PROBLEM_BAD_REQUEST, "The body must be application/json."},
     {426, PROBLEM_BAD_REQUEST, "This address speaks WebSocket, version 13."},
     {431, PROBLEM_TOO_LARGE, "The headers of the request are too long."},
-    {501, PROBLEM_BAD_REQUEST, "The server does not know that transfer coding."},
+    {501, PROBLEM_BAD_REQUEST, "The server does not know that method or transfer coding."},
     {505, PROBLEM_BAD_REQUEST, "The server speaks HTTP/1.1."},
 };
 

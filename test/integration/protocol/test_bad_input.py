@@ -54,6 +54,8 @@ GET = b"GET /api/v1/server HTTP/1.1\r\nHost: x\r\n"
 def test_malformed_http(server, request_bytes, statuses):
     answer = raw(server, request_bytes, shut=True)
     assert status_of(answer) in statuses, answer[:300]
+    if status_of(answer) != 200:
+        check_error(json.loads(answer.partition(b"\r\n\r\n")[2]), status_of(answer))
 
 
 @pytest.mark.parametrize("method,path,code", [

@@ -464,9 +464,14 @@ def test_sse_heartbeat_and_refusals(tmp_path):
 
 def test_drain_tells_everyone(tmp_path):
     with sotto.Server(tmp_path) as server:
-        a, b = register(server), register(server)
+        a, b, c = register(server), register(server), register(server)
         s, stream = a.connect(), Stream(b)
         stream.sync()
+        cursor, answers = s.cursor, []
+        t = threading.Thread(target=lambda: answers.append(
+            c.api.call("GET", f"/events/poll?cursor={cursor}&timeoutMs=20000")))  # which wants Retry-After
+        t.start()
+        sotto.wait_for(lambda: a.api.ok("GET", f"/presence/{c.user_id}")["users"][0]["status"] == "online", what="a poll")
         server.signal(15)
         assert s.wait_closed() in (1001, 4000)
         event = stream.read()
@@ -474,6 +479,9 @@ def test_drain_tells_everyone(tmp_path):
             event = stream.read()
         assert event["code"] in (1001, 4000)
         assert server.wait() == 0
+        t.join()
+        status, error = answers[0]
+        assert status == 503 and error["code"] == "draining" and error["retryAfterMs"] > 0
 
 
 # -- Heartbeat -----------------------------------------------------------------------
