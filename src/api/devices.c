@@ -42,7 +42,9 @@ enum problem api_device_rename(struct call *c)
     struct device_in in = {0};
     enum problem p = call_decode(c, device_fields, WITH_NAME, &in);
     if (p != PROBLEM_NONE) return p;
-    return directory_rename_device(c->services->directory, c->user, (uint8_t)in.device, in.name, &c->why);
+    p = directory_rename_device(c->services->directory, c->user, (uint8_t)in.device, in.name, &c->why);
+    if (p == PROBLEM_BAD_FIELD) c->field = "name";
+    return p;
 }
 
 enum problem api_device_revoke(struct call *c)

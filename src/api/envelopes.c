@@ -117,6 +117,7 @@ enum problem envelopes_build(struct call *c, struct json list, const struct user
     struct wanted wanted[2 * SOTTO_DEVICES_PER_USER_MAX];
     if (json_type(list) != JSON_ARRAY) {
         c->field = "envelopes";
+        buffer_append_str(&c->why, "\"envelopes\" must be a list of objects.");
         return PROBLEM_BAD_FIELD;
     }
     size_t count = json_count(list);

@@ -34,7 +34,7 @@ static enum problem decode_key(struct call *c, const char *name, struct json v, 
     struct key_in in = {0};
     c->field = name;
     if (json_type(v) != JSON_OBJECT) {
-        buffer_printf(&c->why, "%s must be an object.", name);
+        buffer_printf(&c->why, "\"%s\" must be an object, or a list of objects.", name);
         return PROBLEM_BAD_FIELD;
     }
     size_t before = c->why.len;
@@ -53,7 +53,7 @@ static enum problem decode_keys(struct call *c, const char *name, struct json ar
     if (json_type(array) == JSON_ABSENT) return PROBLEM_NONE;
     if (json_type(array) != JSON_ARRAY) {
         c->field = name;
-        buffer_printf(&c->why, "%s must be an array.", name);
+        buffer_printf(&c->why, "\"%s\" must be a list of objects.", name);
         return PROBLEM_BAD_FIELD;
     }
     if (count == 0) return PROBLEM_NONE;

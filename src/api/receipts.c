@@ -65,7 +65,7 @@ static enum problem marks_decode(struct call *c, struct marks *m)
     bool one = f.has_conversation && f.has_sequence;
     if (f.has_marks ? f.has_conversation || f.has_sequence : !one)
         return bad(c, "sequence", "Give conversationId and sequence, or marks.");
-    if (f.has_marks && json_type(f.marks) != JSON_ARRAY) return bad(c, "marks", "A list.");
+    if (f.has_marks && json_type(f.marks) != JSON_ARRAY) return bad(c, "marks", "\"marks\" must be a list of objects.");
     m->count = f.has_marks ? json_count(f.marks) : 1;
     m->marks = arena_zalloc(&c->arena, m->count * sizeof(*m->marks) + 1);
     m->directs = arena_zalloc(&c->arena, m->count * sizeof(*m->directs) + 1);

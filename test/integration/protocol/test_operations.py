@@ -180,6 +180,21 @@ def test_one_who_guesses_through_a_proxy_locks_nobody_else_out(server):
     d.another()
 
 
+@pytest.mark.parametrize("kind, fields, field, says", [
+    ("keys.upload", {"ecPrekeys": {}}, "ecPrekeys", "list"), ("keys.upload", {"ecPrekeys": [5]}, "ecPrekeys", "list"),
+    ("keys.upload", {"signedPrekey": []}, "signedPrekey", "object"),
+    ("message.read", {"marks": {}}, "marks", "list"),
+    ("message.send", {"clientMsgId": "1", "messageType": "x", "envelopes": {}}, "envelopes", "list"),
+    ("device.rename", {"deviceId": 1, "name": "a\nb"}, "name", "control")])
+def test_what_has_the_wrong_shape_is_named(server, kind, fields, field, says):
+    a, b = register(server), register(server)
+    if kind == "message.send":
+        fields = {**fields, "to": b.user_id}
+    with a.connect() as s:
+        error = s.refused("bad_field", kind, **fields)
+        assert error["field"] == field and says in error["message"]
+
+
 @pytest.mark.parametrize("path, field", [
     ("/devices/x", "deviceId"), ("/conversations?limit=many", "limit"), ("/conversations?limit=-1", "limit"),
     ("/conversations?after=%zz", "after")])
