@@ -425,8 +425,8 @@ def test_poll_waits_and_wakes(server):
 
 
 def test_a_waiting_poll_gives_way(server):
-    b = register(server)
-    cursor = poll(b)["cursor"]
+    a, b = register(server), register(server)
+    cursor = poll(a)["cursor"]
     result = []
 
     def wait():
@@ -434,12 +434,8 @@ def test_a_waiting_poll_gives_way(server):
 
     t = threading.Thread(target=wait)
     t.start()
-    with sotto.Socket(server) as s:
-        def replaced():
-            s2 = b.connect(cursor)
-            s2.close()
-            return not t.is_alive()
-        sotto.wait_for(replaced, 15, "the poll to give way")
+    sotto.wait_for(lambda: a.api.ok("GET", f"/presence/{b.user_id}")["users"][0]["status"] == "online", what="the poll")
+    b.connect(cursor).close()
     t.join()
     status, answer = result[0]
     assert status == 409 and answer["code"] == "conflict" and "taken over" in answer["message"]
