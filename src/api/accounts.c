@@ -60,8 +60,8 @@ enum problem api_account_register(struct call *c)
 }
 
 /* Where a guess comes from, besides the name that it is for. What comes from this machine
- * comes through a proxy on it, and so does everybody: one who guesses would keep all the
- * others out. */
+ * may come through a proxy on it that does not say for whom, and so does everybody: one
+ * who guesses would keep all the others out. */
 static struct slice guess_address(const struct call *c)
 {
     bool here = (c->address.len > 4 && memcmp(c->address.data, "127.", 4) == 0) || slice_is(c->address, "::");

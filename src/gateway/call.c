@@ -460,7 +460,7 @@ static void call_run(struct call_state *cs)
         return;
     }
     char text[ADDRESS_TEXT_MAX];
-    address_text(cs->conn->address, text);
+    address_key_text(cs->conn->address->key, text);
     c->address = arena_copy(&c->arena, slice_str(text));
     struct workers *workers = c->services->workers;
     if (c->op->flags & OP_PASSWORD && c->services->hashers != NULL) workers = c->services->hashers;

@@ -22,8 +22,6 @@
 #include "gateway/call_private.h"
 #include "gateway/conn_slab.h"
 
-#include <arpa/inet.h>
-#include <netinet/in.h>
 #include <stdlib.h>
 
 enum { STASH_MAX = 2 * LOOP_SCRATCH_LEN + SOTTO_FRAME_MAX };
@@ -33,30 +31,6 @@ enum { STASH_MAX = 2 * LOOP_SCRATCH_LEN + SOTTO_FRAME_MAX };
 static bool address_eq(const void *entry, const void *key)
 {
     return id_eq(((const struct address_entry *)entry)->key, *(const struct id *)key);
-}
-
-/* IPv4 as mapped IPv6; of IPv6 the first 64 bits, which one customer has. */
-static struct id address_key(const struct sockaddr_storage *peer)
-{
-    struct id key = {0};
-    if (peer->ss_family == AF_INET) {
-        const struct sockaddr_in *in = (const struct sockaddr_in *)(const void *)peer;
-        key.bytes[10] = key.bytes[11] = 0xff;
-        memcpy(key.bytes + 12, &in->sin_addr, 4);
-    } else if (peer->ss_family == AF_INET6) {
-        const struct sockaddr_in6 *in6 = (const struct sockaddr_in6 *)(const void *)peer;
-        bool mapped = IN6_IS_ADDR_V4MAPPED(&in6->sin6_addr);
-        memcpy(key.bytes, &in6->sin6_addr, mapped ? 16 : 8);
-    }
-    return key;
-}
-
-void address_text(const struct address_entry *a, char out[ADDRESS_TEXT_MAX])
-{
-    static const uint8_t mapped[12] = {[10] = 0xff, [11] = 0xff};
-    const uint8_t *bytes = a->key.bytes;
-    if (memcmp(bytes, mapped, sizeof(mapped)) == 0) inet_ntop(AF_INET, bytes + 12, out, ADDRESS_TEXT_MAX);
-    else inet_ntop(AF_INET6, bytes, out, ADDRESS_TEXT_MAX);
 }
 
 /* NULL: too many connections from there. */
@@ -85,6 +59,22 @@ static void address_leave(struct gateway *g, struct address_entry *a)
     pthread_mutex_unlock(&g->mutex);
 }
 
+bool conn_find_client(struct conn *c, struct id proxy, const struct http_message *m)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    const struct gateway_limits *limits = gateway_limits(g);
+    bool trusted = address_in(&limits->proxies, proxy); /* still: the limits may be others now */
+    struct id client = trusted ? address_of_client(&limits->proxies, proxy, m) : proxy;
+    struct id key = address_key(client);
+    if (id_eq(key, c->address->key)) return true;
+    size_t max = id_eq(client, proxy) ? 0 : limits->connections_per_address_max;
+    struct address_entry *entered = address_enter(g, key, max);
+    if (entered == NULL) return false;
+    address_leave(g, c->address);
+    c->address = entered;
+    return true;
+}
+
 /* ---- Life --------------------------------------------------------------- */
 
 static void conn_received(struct stream *s, void *ctx, uint8_t *data, size_t len);
@@ -102,10 +92,12 @@ bool conn_accept(void *ctx, struct stream *s, const struct sockaddr_storage *pee
     struct gateway *g = gl->gateway;
     const struct gateway_limits *limits = gateway_limits(g);
     struct address_entry *address = NULL;
+    struct id from = address_of_peer(peer);
+    bool proxy = address_in(&limits->proxies, from);
     enum refusal why = REFUSAL_ADDRESS;
     if (atomic_load(&g->draining)) why = REFUSAL_DRAINING;
     else if (limits->connections_max != 0 && atomic_load(&g->connections) >= limits->connections_max) why = REFUSAL_FULL;
-    else address = address_enter(g, address_key(peer), limits->connections_per_address_max);
+    else address = address_enter(g, address_key(from), proxy ? 0 : limits->connections_per_address_max);
     if (address == NULL) {
         *refusal_out = buffer_slice(&g->refusals[why]);
         counter_add(g->metrics.refused_connections, 1);
@@ -118,7 +110,7 @@ bool conn_accept(void *ctx, struct stream *s, const struct sockaddr_storage *pee
     c->stream = s;
     c->address = address;
     c->heard_tick = conn_tick(gl);
-    http_state_create(c);
+    http_state_create(c, proxy ? &from : NULL);
     conn_arm(c, limits->request_timeout_ms);
     *owner_out = &conn_owner;
     *owner_ctx_out = c;

@@ -13,6 +13,7 @@
 #ifndef SOTTO_GATEWAY_CONN_H
 #define SOTTO_GATEWAY_CONN_H
 
+#include "gateway/address.h"
 #include "gateway/gateway_private.h"
 #include "net/stream.h"
 #include "net/websocket.h"
@@ -57,7 +58,6 @@ enum { /* close codes of our own; docs/protocol.md says what a client does */
 enum {
     CONN_COUNTED_MIN = 16 * 1024, /* shorter queues are not counted */
     DEFLATE_MIN = 512,            /* shorter texts are not compressed */
-    ADDRESS_TEXT_MAX = 48,
     REQUEST_ID_MAX = 64,          /* bytes of a client's `id` */
     LAG_LOOK_MS = 500,            /* how often a lagging connection is looked at */
 };
@@ -67,7 +67,6 @@ struct address_entry {
     struct id key; /* never changes */
     size_t connections;
 };
-void address_text(const struct address_entry *a, char out[ADDRESS_TEXT_MAX]);
 
 struct conn_extra;
 struct http_state;
@@ -147,6 +146,9 @@ struct conn_extra *conn_extra(struct conn *c);
 void conn_extra_trim(struct conn *c);
 void conn_hold(struct conn *c);
 void conn_release(struct conn *c);
+/* Whose request it is that `proxy` sends, from now on the connection's address. False:
+ * too many connections from there. */
+SOTTO_CHECKED bool conn_find_client(struct conn *c, struct id proxy, const struct http_message *m);
 /* Leaves the registry and stops what a session had running. */
 void conn_leave(struct conn *c);
 /* The deadline of the connection (0: none); conn_due happens then. */
@@ -184,7 +186,8 @@ static inline bool conn_alive(const struct conn *c)
 
 /* http_conn.c: returns how much was used. */
 size_t http_consume(struct conn *c, uint8_t *data, size_t len);
-void http_state_create(struct conn *c);
+/* proxy: its address, if one sends the requests; else NULL. */
+void http_state_create(struct conn *c, const struct id *proxy);
 void http_state_destroy(struct conn *c);
 /* A call's answer, or an error of the gateway's own. */
 struct http_answer {

@@ -21,9 +21,9 @@ struct gateway_options {
     const struct operation *operations;  /* outlives the gateway; ended by type NULL */
     unsigned loops_count;                /* threads that serve connections; 1..GATEWAY_LOOPS_MAX */
     /* GET or HEAD of a path that is no operation (health, metrics, the web
-     * app). Called on a loop, must not block. Fills status, content type and
-     * body; false: not mine (404). May be NULL. */
-    bool (*page)(void *ctx, const struct http_message *request, unsigned *status_out,
+     * app). Called on a loop, must not block. local: a client on this machine.
+     * Fills status, content type and body; false: not mine (404). May be NULL. */
+    bool (*page)(void *ctx, const struct http_message *request, bool local, unsigned *status_out,
                  const char **content_type_out, struct buffer *body);
     void *page_ctx;
 };

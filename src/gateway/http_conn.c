@@ -28,11 +28,15 @@ struct http_state {
     bool keep_alive; /* of the request being served */
     bool head;       /* answer without the body */
     bool serving;
+    bool proxied;    /* each request may be another client's */
+    struct id proxy;
 };
 
-void http_state_create(struct conn *c)
+void http_state_create(struct conn *c, const struct id *proxy)
 {
     c->http = sotto_zalloc(sizeof(*c->http));
+    c->http->proxied = proxy != NULL;
+    if (proxy != NULL) c->http->proxy = *proxy;
     c->http->parser = http_parser_create(false);
     SOTTO_ASSERT(c->http->parser != NULL);
 }
@@ -251,7 +255,7 @@ static void request_page(struct conn *c, const struct http_message *m)
     struct buffer body;
     buffer_init(&body, PAGE_MAX);
     bool reads = m->method == HTTP_M_GET || m->method == HTTP_M_HEAD;
-    bool ours = o->page != NULL && reads && o->page(o->page_ctx, m, &status, &content_type, &body);
+    bool ours = o->page != NULL && reads && o->page(o->page_ctx, m, address_key_local(c->address->key), &status, &content_type, &body);
     if (ours) {
         http_answer(c, &(struct http_answer){.status = status, .content_type = content_type,
                                              .body = buffer_slice(&body)});
@@ -287,6 +291,10 @@ static void request(struct conn *c, const struct http_message *m)
     c->http->serving = true;
     conn_arm(c, 0);
     conn_block(c);
+    if (c->http->proxied && !conn_find_client(c, c->http->proxy, m)) {
+        refuse(c, PROBLEM_RATE_LIMITED, 0, "Too many connections from your address. Wait, then try again.");
+        return;
+    }
     if (request_special(c, m)) return;
     struct route r;
     route_find(g->op_index, m->method, m->path, &r);

@@ -16,6 +16,17 @@ struct rate {
     double burst;
 };
 
+/* Addresses that begin with the first `bits` of base; IPv4 as mapped IPv6. */
+enum { ADDRESS_RANGES_MAX = 16 };
+struct address_range {
+    struct id base;
+    uint8_t bits; /* 0..128 */
+};
+struct address_ranges {
+    size_t count;
+    struct address_range at[ADDRESS_RANGES_MAX];
+};
+
 /* Limits that the configuration sets; SIGHUP may replace them (see
  * gateway_set_limits), so a handler reads them from its call. */
 struct gateway_limits {
@@ -27,6 +38,7 @@ struct gateway_limits {
     struct rate typing;             /* typing per device */
     size_t connections_max;
     size_t connections_per_address_max;
+    struct address_ranges proxies;  /* what they say of their clients is believed */
     size_t window_bytes;            /* queued for one connection before it lags */
     size_t window_events;
     uint64_t lag_timeout_ms;        /* lagging without progress for so long: 4001 */

@@ -10,6 +10,7 @@
 
 static const char *const registration_names[] = {"open", "invite", "closed", NULL};
 static const char *const level_names[] = {"debug", "info", "warn", "error", NULL};
+static const char *const metrics_names[] = {"off", "local", "on", NULL};
 static const char *const form_names[] = {"text", "json", NULL};
 
 #define AT(member) offsetof(struct config, member)
@@ -31,6 +32,8 @@ const struct option option_table[] = {
      "Certificate chain (PEM). With tls-key it turns on TLS 1.3. SIGHUP reads the files again."},
     {net, "tls-key", OPTION_TEXT, AT(tls_key), 0, 1023, "", NULL, true,
      "Private key of the certificate (PEM)."},
+    {net, "trusted-proxies", OPTION_RANGES, AT(limits.proxies), 0, 0, "", NULL, true,
+     "Addresses or networks (10.0.0.0/8), separated by commas, of proxies in front. Their X-Forwarded-For says whose address counts for limits."},
     {net, "server-name", OPTION_TEXT, AT(server_name), 1, 128, "Sotto", NULL, false,
      "What the server calls itself in clients."},
 
@@ -111,8 +114,8 @@ const struct option option_table[] = {
      "The least important lines to write: debug, info, warn or error."},
     {running, "log-format", OPTION_CHOICE, AT(log_form), 0, 0, "text", form_names, false,
      "text, or json: one object in each line."},
-    {running, "metrics", OPTION_BOOL, AT(metrics), 0, 0, "on", NULL, true,
-     "Whether /metrics answers. Anyone who reaches the port can read it."},
+    {running, "metrics", OPTION_CHOICE, AT(metrics), 0, 0, "local", metrics_names, true,
+     "Who may read /metrics: local (clients on this machine), on (anyone who reaches the port) or off (nobody)."},
 };
 const size_t option_table_count = sizeof(option_table) / sizeof(option_table[0]);
 _Static_assert(sizeof(option_table) / sizeof(option_table[0]) <= OPTIONS_MAX, "OPTIONS_MAX is too small");
@@ -187,8 +190,8 @@ enum sotto_err option_set(const struct option *o, struct config *c, struct slice
     case OPTION_BYTES: return value_parse_bytes(text, o->min, o->max, why_out, at);
     case OPTION_DURATION: return value_parse_duration(text, o->min, o->max, why_out, at);
     case OPTION_RATE: return value_parse_rate(text, why_out, at);
-    case OPTION_BOOL: return value_parse_bool(text, why_out, at);
     case OPTION_CHOICE: return set_choice(o, at, text, why_out);
+    case OPTION_RANGES: return value_parse_ranges(text, why_out, at);
     }
     SOTTO_ASSERT(!"option kind");
     return SOTTO_ERR_INVALID;
@@ -203,8 +206,8 @@ void option_format(const struct option *o, const struct config *c, struct buffer
     case OPTION_BYTES: value_format_bytes(*(const uint64_t *)at, out); break;
     case OPTION_DURATION: value_format_duration(*(const uint64_t *)at, out); break;
     case OPTION_RATE: value_format_rate(*(const struct rate *)at, out); break;
-    case OPTION_BOOL: buffer_append_str(out, *(const bool *)at ? "on" : "off"); break;
     case OPTION_CHOICE: buffer_append_str(out, o->choices[*(const unsigned *)at]); break;
+    case OPTION_RANGES: value_format_ranges(at, out); break;
     }
 }
 

@@ -8,6 +8,7 @@
 #include "gateway/services.h"
 
 enum log_form { LOG_FORM_TEXT, LOG_FORM_JSON };
+enum metrics_for { METRICS_OFF, METRICS_LOCAL, METRICS_ON };
 
 struct config {
     char *listen;               /* addresses, separated by commas */
@@ -29,7 +30,7 @@ struct config {
     uint64_t drain_timeout_ms;
     unsigned log_level;         /* enum log_level */
     unsigned log_form;          /* enum log_form */
-    bool metrics;
+    unsigned metrics;           /* enum metrics_for */
 };
 
 enum option_kind {
@@ -38,8 +39,8 @@ enum option_kind {
     OPTION_BYTES,    /* uint64_t or size_t */
     OPTION_DURATION, /* uint64_t, milliseconds */
     OPTION_RATE,     /* struct rate */
-    OPTION_BOOL,     /* bool */
     OPTION_CHOICE,   /* unsigned, index in choices */
+    OPTION_RANGES,   /* struct address_ranges */
 };
 struct option {
     const char *group;          /* heading in the help and the reference */

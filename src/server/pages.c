@@ -3,7 +3,7 @@
  *
  *   /healthz   200 as long as the process answers
  *   /readyz    200, or 503 with the reasons: draining, disk full
- *   /metrics   Prometheus text format 0.0.4
+ *   /metrics   Prometheus text format 0.0.4; 403 for who is elsewhere and may not
  */
 #include "server/server_private.h"
 
@@ -123,7 +123,7 @@ static void write_process_metrics(struct server *s, struct buffer *out)
     buffer_append_str(out, "{version=\"" SOTTO_VERSION "\"} 1\n");
 }
 
-bool server_page(void *ctx, const struct http_message *request, unsigned *status_out,
+bool server_page(void *ctx, const struct http_message *request, bool local, unsigned *status_out,
                  const char **content_type_out, struct buffer *body)
 {
     struct server *s = ctx;
@@ -138,7 +138,14 @@ bool server_page(void *ctx, const struct http_message *request, unsigned *status
         *status_out = write_readiness(s, body);
         return true;
     }
-    if (slice_is(request->path, "/metrics") && atomic_load(&s->shows_metrics)) {
+    unsigned shown_to = atomic_load(&s->metrics_for);
+    if (slice_is(request->path, "/metrics") && shown_to == METRICS_LOCAL && !local) {
+        *status_out = 403;
+        *content_type_out = "text/plain; charset=utf-8";
+        buffer_append_str(body, "Metrics are for clients on the server's machine. The setting metrics = on gives them to others.\n");
+        return true;
+    }
+    if (slice_is(request->path, "/metrics") && shown_to != METRICS_OFF) {
         *status_out = 200;
         *content_type_out = "text/plain; version=0.0.4; charset=utf-8";
         metrics_write(s->metrics, body);

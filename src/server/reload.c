@@ -76,7 +76,7 @@ static void apply(struct server *s, struct tls_context *tls)
     log_set_level(s->log, (enum log_level)c->log_level);
     directory_set_registration(s->directory, (enum registration_policy)c->registration);
     __atomic_store_n(&s->services.registration, (enum registration_policy)c->registration, __ATOMIC_RELAXED);
-    atomic_store(&s->shows_metrics, c->metrics);
+    atomic_store(&s->metrics_for, c->metrics);
     if (tls == NULL) return;
     gateway_set_tls(s->gateway, tls);
     tls_unref(&s->tls);

@@ -37,7 +37,8 @@ struct server {
     bool nobody_registered;           /* at the start */
     char first_invite[INVITE_TEXT_MAX]; /* empty: none was made */
     /* Read by pages on the loops. */
-    atomic_bool draining, disk_full, shows_metrics;
+    atomic_bool draining, disk_full;
+    atomic_uint metrics_for; /* enum metrics_for */
     atomic_uint_fast64_t disk_free_bytes, open_files;
     atomic_uint_fast64_t certificate_until_s; /* Unix time; 0: no TLS */
     uint64_t started_s;               /* Unix time */
@@ -56,7 +57,7 @@ void server_note_certificate(struct server *s);
 
 /* pages.c: /healthz, /readyz, /metrics; the gateway's page hook, ctx is the
  * server. */
-bool server_page(void *ctx, const struct http_message *request, unsigned *status_out,
+bool server_page(void *ctx, const struct http_message *request, bool local, unsigned *status_out,
                  const char **content_type_out, struct buffer *body);
 /* Looks at the disk and the open files; once a second, main thread. */
 void server_observe(struct server *s);

@@ -286,7 +286,7 @@ enum exit_code server_start(struct server *s)
         return code;
     }
     buffer_deinit(&why);
-    atomic_store(&s->shows_metrics, s->loaded.config.metrics);
+    atomic_store(&s->metrics_for, s->loaded.config.metrics);
     s->started_s = clock_wall_ms(s->services.clock) / 1000;
     server_observe(s);
     server_prepare_welcome(s);

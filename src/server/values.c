@@ -2,6 +2,7 @@
  * formatter takes the largest unit that divides the value. */
 #include "server/values.h"
 
+#include <arpa/inet.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -190,18 +191,58 @@ enum sotto_err value_parse_rate(struct slice text, struct buffer *why_out, struc
     return SOTTO_OK;
 }
 
-enum sotto_err value_parse_bool(struct slice text, struct buffer *why_out, bool *out)
+enum { V4_BEGINS = 12 };
+static const uint8_t v4_mapped[V4_BEGINS] = {[10] = 0xff, [11] = 0xff};
+
+static bool parse_range(struct slice text, struct address_range *out)
 {
-    static const struct { const char *word; bool value; } words[] = {
-        {"on", true}, {"off", false}, {"yes", true}, {"no", false}, {"true", true}, {"false", false},
-    };
-    for (size_t i = 0; i < sizeof(words) / sizeof(words[0]); i++) {
-        if (!same_word(text, words[i].word)) continue;
-        *out = words[i].value;
-        return SOTTO_OK;
+    char host[INET6_ADDRSTRLEN];
+    const uint8_t *slash = memchr(text.data, '/', text.len);
+    size_t len = slash != NULL ? (size_t)(slash - text.data) : text.len;
+    uint64_t bits = 128, least = 0;
+    struct address_range r;
+    if (len == 0 || len >= sizeof(host)) return false;
+    memcpy(host, text.data, len);
+    host[len] = '\0';
+    if (inet_pton(AF_INET, host, r.base.bytes + V4_BEGINS) == 1) {
+        memcpy(r.base.bytes, v4_mapped, V4_BEGINS);
+        least = 8 * V4_BEGINS;
+    } else if (inet_pton(AF_INET6, host, r.base.bytes) != 1) {
+        return false;
     }
-    buffer_printf(why_out, "\"%.*s\" is neither on nor off", (int)text.len, (const char *)text.data);
-    return SOTTO_ERR_INVALID;
+    if (slash != NULL) {
+        struct slice digits = slice_of(slash + 1, text.len - len - 1);
+        if (!take_digits(&digits, &bits) || digits.len != 0 || bits > 128 - least) return false;
+        bits += least;
+    }
+    for (size_t bit = bits; bit < 128; bit++) r.base.bytes[bit / 8] &= (uint8_t)~(0x80 >> bit % 8);
+    r.bits = (uint8_t)bits;
+    *out = r;
+    return true;
+}
+
+enum sotto_err value_parse_ranges(struct slice text, struct buffer *why_out, struct address_ranges *out)
+{
+    struct address_ranges ranges = {0};
+    while (text.len > 0) {
+        const uint8_t *comma = memchr(text.data, ',', text.len);
+        size_t len = comma != NULL ? (size_t)(comma - text.data) : text.len;
+        struct slice one = value_trim(slice_of(text.data, len));
+        if (ranges.count == ADDRESS_RANGES_MAX) {
+            buffer_printf(why_out, "there are more than %d", ADDRESS_RANGES_MAX);
+            return SOTTO_ERR_INVALID;
+        }
+        if (one.len == 0 || !parse_range(one, &ranges.at[ranges.count])) {
+            buffer_printf(why_out, "\"%.*s\" is neither an address nor a network; write 127.0.0.1 or 10.0.0.0/8",
+                          (int)one.len, (const char *)one.data);
+            return SOTTO_ERR_INVALID;
+        }
+        ranges.count++;
+        text = slice_of(text.data + len, text.len - len);
+        if (comma != NULL) text = slice_of(text.data + 1, text.len - 1);
+    }
+    *out = ranges;
+    return SOTTO_OK;
 }
 
 void value_format_bytes(uint64_t bytes, struct buffer *out)
@@ -235,4 +276,16 @@ void value_format_rate(struct rate rate, struct buffer *out)
     static const struct unit per[] = {{"/s", 1}, {"/m", 60}, {"/h", 3600}};
     size_t i = rate.per_second >= 1 ? 0 : rate.per_second * 60 >= 1 ? 1 : 2;
     buffer_printf(out, "%.10g%s burst %.10g", rate.per_second * (double)per[i].scale, per[i].suffix, rate.burst);
+}
+
+void value_format_ranges(const struct address_ranges *ranges, struct buffer *out)
+{
+    for (size_t i = 0; i < ranges->count; i++) {
+        const struct address_range *r = &ranges->at[i];
+        char host[INET6_ADDRSTRLEN];
+        bool v4 = r->bits >= 8 * V4_BEGINS && memcmp(r->base.bytes, v4_mapped, V4_BEGINS) == 0;
+        inet_ntop(v4 ? AF_INET : AF_INET6, r->base.bytes + (v4 ? V4_BEGINS : 0), host, sizeof(host));
+        buffer_printf(out, "%s%s", i == 0 ? "" : ", ", host);
+        if (r->bits < 128) buffer_printf(out, "/%u", v4 ? r->bits - 8u * V4_BEGINS : r->bits);
+    }
 }

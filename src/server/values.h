@@ -1,4 +1,4 @@
-/* Values as people write them, and back: sizes, durations, rates. */
+/* Values as people write them, and back: sizes, durations, rates, networks. */
 #ifndef SOTTO_SERVER_VALUES_H
 #define SOTTO_SERVER_VALUES_H
 
@@ -22,13 +22,16 @@ SOTTO_CHECKED enum sotto_err value_parse_duration(struct slice text, uint64_t mi
 /* "20/s burst 100", "30/m", "off". Without burst: one second's worth, at least
  * one. */
 SOTTO_CHECKED enum sotto_err value_parse_rate(struct slice text, struct buffer *why_out, struct rate *out);
-/* on, off (yes, no, true, false). */
-SOTTO_CHECKED enum sotto_err value_parse_bool(struct slice text, struct buffer *why_out, bool *out);
+/* Addresses and networks, separated by commas: 127.0.0.1, 10.0.0.0/8, fd00::/8. At
+ * most ADDRESS_RANGES_MAX. */
+SOTTO_CHECKED enum sotto_err value_parse_ranges(struct slice text, struct buffer *why_out,
+                                                struct address_ranges *out);
 
 /* The shortest form that the parser reads back as the same value. */
 void value_format_bytes(uint64_t bytes, struct buffer *out);
 void value_format_duration(uint64_t ms, struct buffer *out);
 void value_format_rate(struct rate rate, struct buffer *out);
+void value_format_ranges(const struct address_ranges *ranges, struct buffer *out);
 
 /* Without blanks at both ends. */
 struct slice value_trim(struct slice text);

@@ -146,7 +146,8 @@ static void config__all_mistakes_at_once(void **state)
 {
     struct fixture *f = *state;
     write_file(f, "prot = 1\njust words\nport = 99999\nheartbeat = 10\nlisten = 1.2.3.4\nlisten = 1.2.3.4\n"
-                  "server-name = \"open\nwindow-bytes = many\nregistration = perhaps\nmetrics = 7\n");
+                  "server-name = \"open\nwindow-bytes = many\nregistration = perhaps\nmetrics = 7\n"
+                  "trusted-proxies = here\n");
     const char *environment[] = {"SOTTO_IO_THREADS=some", "SOTTO_PRT=1", "SOTTO_REGISTRATON=open", NULL};
     const char *flags[] = {"limit-user", "fast", NULL};
     assert_false(load(f, f->file, environment, flags));
@@ -158,7 +159,8 @@ static void config__all_mistakes_at_once(void **state)
     expect_error(f, "sottod.conf:7: the quotes do not match.\n");
     expect_error(f, "sottod.conf:8: window-bytes: \"many\" is not a number with a unit");
     expect_error(f, "sottod.conf:9: registration: \"perhaps\" is none of open, invite and closed.\n");
-    expect_error(f, "sottod.conf:10: metrics: \"7\" is neither on nor off.\n");
+    expect_error(f, "sottod.conf:10: metrics: \"7\" is none of off, local and on.\n");
+    expect_error(f, "sottod.conf:11: trusted-proxies: \"here\" is neither an address nor a network");
     expect_error(f, "SOTTO_IO_THREADS: \"some\" is not a whole number.\n");
     expect_error(f, "SOTTO_REGISTRATON: there is no such setting. Did you mean SOTTO_REGISTRATION?\n");
     expect_error(f, "--limit-user: \"fast\" is not a rate");

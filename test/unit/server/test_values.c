@@ -110,18 +110,6 @@ static void values__rate__forms(void **state)
     }
 }
 
-static void values__bool__words(void **state)
-{
-    (void)state;
-    bool v = false;
-    assert_int_equal(value_parse_bool(SLICE_LIT("ON"), &scratch.why, &v), SOTTO_OK);
-    assert_true(v);
-    assert_int_equal(value_parse_bool(SLICE_LIT("no"), &scratch.why, &v), SOTTO_OK);
-    assert_false(v);
-    assert_int_equal(value_parse_bool(SLICE_LIT("maybe"), &scratch.why, &v), SOTTO_ERR_INVALID);
-    assert_non_null(strstr(why(), "neither on nor off"));
-}
-
 static void values__number__range(void **state)
 {
     (void)state;
@@ -164,6 +152,45 @@ static void values__formats__read_back(void **state)
     }
 }
 
+static void values__ranges__read_and_written(void **state)
+{
+    (void)state;
+    static const struct { const char *text, *written; } good[] = {
+        {"", ""},
+        {"127.0.0.1", "127.0.0.1"},
+        {" 127.0.0.1 , ::1", "127.0.0.1, ::1"},
+        {"10.1.2.3/8,fd12::5/8", "10.0.0.0/8, fd00::/8"},
+        {"0.0.0.0/0,::/0", "0.0.0.0/0, ::/0"},
+        {"192.0.2.77/25", "192.0.2.0/25"},
+    };
+    for (size_t i = 0; i < sizeof(good) / sizeof(good[0]); i++) {
+        struct address_ranges r = {.count = 99};
+        struct buffer out;
+        buffer_init(&out, 256);
+        assert_int_equal(value_parse_ranges(slice_str(good[i].text), &scratch.why, &r), SOTTO_OK);
+        value_format_ranges(&r, &out);
+        assert_int_equal(out.len, strlen(good[i].written));
+        assert_memory_equal(out.data, good[i].written, out.len);
+        buffer_deinit(&out);
+    }
+    static const char *const bad[] = {
+        ",", "127.0.0.1,,::1", "127.0.0.1/33", "::1/129", "127.0.0.1/", "127.0.0.1/8x", "127.0.0.1/-1", "localhost",
+        "1,2,3,4,5,6,7,8,9,10,11,12,13,14,15,16,17", "1234567890123456789012345678901234567890123456789",
+    };
+    for (size_t i = 0; i < sizeof(bad) / sizeof(bad[0]); i++) {
+        struct address_ranges r = {.count = 99};
+        buffer_clear(&scratch.why);
+        assert_int_equal(value_parse_ranges(slice_str(bad[i]), &scratch.why, &r), SOTTO_ERR_INVALID);
+        assert_non_null(strstr(why(), "neither an address nor a network"));
+        assert_int_equal(r.count, 99);
+    }
+    static const char many[] = "::1,::2,::3,::4,::5,::6,::7,::8,::9,::a,::b,::c,::d,::e,::f,::10,::11";
+    struct address_ranges r;
+    buffer_clear(&scratch.why);
+    assert_int_equal(value_parse_ranges(slice_str(many), &scratch.why, &r), SOTTO_ERR_INVALID);
+    assert_string_equal(why(), "there are more than 16");
+}
+
 static void suggest__near_names(void **state)
 {
     (void)state;
@@ -188,9 +215,9 @@ int main(void)
         cmocka_unit_test_setup_teardown(values__bytes__mistakes, set_up, tear_down),
         cmocka_unit_test_setup_teardown(values__duration__units, set_up, tear_down),
         cmocka_unit_test_setup_teardown(values__rate__forms, set_up, tear_down),
-        cmocka_unit_test_setup_teardown(values__bool__words, set_up, tear_down),
         cmocka_unit_test_setup_teardown(values__number__range, set_up, tear_down),
         cmocka_unit_test_setup_teardown(values__formats__read_back, set_up, tear_down),
+        cmocka_unit_test_setup_teardown(values__ranges__read_and_written, set_up, tear_down),
         cmocka_unit_test(suggest__near_names),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
