@@ -99,13 +99,14 @@ static void unlink_page(struct slab_page *p)
     if (p->next != NULL) p->next->prev = p->prev;
 }
 
-static void add_page(struct slab *s)
+static struct slab_page *add_page(struct slab *s)
 {
     struct slab_page *p = aligned_pages_map(SLAB_PAGE_BYTES);
     *p = (struct slab_page){.slab = s, .fresh = (uint8_t *)p + PAGE_HEAD, .size = (uint32_t)s->size};
     ASAN_POISON_MEMORY_REGION(p->fresh, SLAB_PAGE_BYTES - PAGE_HEAD);
     s->pages++;
     link_page(p);
+    return p;
 }
 
 static void free_page(struct slab_page *p)
@@ -118,8 +119,7 @@ static void free_page(struct slab_page *p)
 
 void *slab_take(struct slab *s)
 {
-    if (s->open == NULL) add_page(s);
-    struct slab_page *p = s->open;
+    struct slab_page *p = s->open != NULL ? s->open : add_page(s);
     void *object = p->free;
     if (object == NULL) {
         object = p->fresh;
