@@ -18,7 +18,7 @@
 #include "api/envelopes.h"
 
 #include "engine/engine.h"
-#include "store/keys.h"
+#include "engine/inbox.h"
 
 struct send {
     struct id to, conversation_id, reply_to;
@@ -102,41 +102,21 @@ static void on_submitted(struct call *c, const struct submission *s)
 
 /* ---- Again ---------------------------------------------------------------- */
 
-static enum sotto_err again_read(struct store *store, struct id conversation, const struct key *dedupe,
-                                 struct buffer *row, struct message *m)
-{
-    enum sotto_err err = store_get(store, STORE_DEDUPE, key_slice(dedupe), row);
-    if (err != SOTTO_OK) return err;
-    if (row->len != DEDUPE_ROW_LEN) return SOTTO_ERR_CORRUPT;
-    uint64_t sequence = load_be64(row->data + ID_LEN);
-    struct key key = key_message(conversation, sequence);
-    buffer_clear(row);
-    err = store_get(store, STORE_MESSAGE, key_slice(&key), row);
-    return err == SOTTO_OK ? message_row_decode(conversation, sequence, buffer_slice(row), m) : err;
-}
-
 /* Worker thread. */
 static void again_look(struct call *c)
 {
     struct send *s = c->context;
     struct applied *a = &s->again.answer;
-    struct key dedupe = key_dedupe(s->again.conversation, c->user, c->device, s->client_msg_id);
-    struct buffer row;
-    struct message m;
-    buffer_init(&row, ROW_BYTES_MAX);
-    enum sotto_err err = again_read(engine_store(c->services->engine), s->again.conversation, &dedupe, &row, &m);
+    uint8_t payload_hash[HASH_LEN];
+    enum sotto_err err = inbox_sent(engine_store(c->services->engine), s->again.conversation, c->user, c->device,
+                                    s->client_msg_id, a, payload_hash);
     if (err == SOTTO_ERR_NOT_FOUND) {
         a->problem = PROBLEM_DEVICES_STALE;
     } else if (err != SOTTO_OK) {
         a->problem = PROBLEM_INTERNAL;
-    } else if (memcmp(m.record.payload_hash, s->again.payload_hash, HASH_LEN) != 0) {
+    } else if (memcmp(payload_hash, s->again.payload_hash, HASH_LEN) != 0) {
         a->problem = PROBLEM_ID_CONFLICT;
-    } else {
-        *a = (struct applied){.repeated = true, .sequence = m.sequence, .ts_ms = m.record.ts_ms,
-                              .message_id = m.record.message_id};
-        memcpy(a->chain, m.chain, HASH_LEN);
     }
-    buffer_deinit(&row);
 }
 
 static void again_looked(struct call *c)
