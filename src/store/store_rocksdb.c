@@ -11,7 +11,8 @@
  * last write has a hole instead of being short, which a power loss can do too,
  * "point in time" is used, after wal_tail.c has made sure that nothing follows.
  * "Point in time" alone would open a log that is damaged in its middle, silently
- * without what follows the damage, which was acknowledged.
+ * without what follows the damage, which was acknowledged. A log that is gone, or
+ * shorter than when the store was closed, is missed before it is opened (wal_note.h).
  *
  * A FULL DISK. Commits are refused while less than the reserve is free, so that
  * RocksDB itself, whose background work needs room, does not run into the wall.
@@ -49,6 +50,7 @@
 
 #include "store/store_rocksdb_private.h"
 #include "store/wal_ahead.h"
+#include "store/wal_note.h"
 #include "store/wal_tail.h"
 
 #include <errno.h>
@@ -271,6 +273,18 @@ static void close_database(struct store_rocksdb *s)
     s->db = NULL;
 }
 
+/* Before opening, which would remove the other logs. */
+static enum sotto_err check_logs(const struct store_rocksdb *s, struct buffer *why)
+{
+    struct buffer what;
+    buffer_init(&what, 1024);
+    enum sotto_err err = wal_note_check(s->directory, &what);
+    buffer_append_byte(&what, 0);
+    if (err != SOTTO_OK) explain(err, s->directory, (const char *)what.data, why);
+    buffer_deinit(&what);
+    return err;
+}
+
 /* A new store gets the version of our formats; an old one must have it. */
 static enum sotto_err check_format(struct store_rocksdb *s, struct buffer *why)
 {
@@ -331,6 +345,7 @@ enum sotto_err store_rocksdb_open(const struct store_rocksdb_options *options, s
         err = SOTTO_ERR_FULL;
         explain(err, s->directory, "", why_out);
     }
+    if (err == SOTTO_OK) err = check_logs(s, why_out);
     if (err == SOTTO_OK) err = open_database(s, OPEN_WRITE, why_out);
     if (err == SOTTO_OK) err = check_format(s, why_out);
     if (err != SOTTO_OK) {
@@ -345,7 +360,9 @@ static void rocksdb_store_close(struct store *store)
 {
     struct store_rocksdb *s = rocksdb_of(store);
     compactor_stop(s);
+    bool clean = s->db != NULL && !s->read_only;
     close_database(s);
+    if (clean) wal_note_write(s->directory);
     wal_ahead_destroy(&s->ahead);
     rocksdb_writeoptions_destroy(s->sync_write);
     rocksdb_readoptions_destroy(s->read);

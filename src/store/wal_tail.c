@@ -20,6 +20,7 @@
 #include "store/wal_tail.h"
 
 #include <dirent.h>
+#include <errno.h>
 #include <fcntl.h>
 #include <limits.h>
 #include <stdint.h>
@@ -118,22 +119,43 @@ static bool begins_later(const struct log *log, size_t bad)
     return false;
 }
 
-int wal_open_newest(const char *directory, int flags)
+bool wal_each(const char *directory, void (*visit)(void *ctx, int folder, const char *name, uint64_t number), void *ctx)
 {
     DIR *dir = opendir(directory);
-    if (dir == NULL) return -1;
-    uint64_t newest = 0;
-    char name[NAME_MAX + 1] = "";
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+    if (dir == NULL) return false;
+    errno = 0;
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL; errno = 0) {
         char *end;
         uint64_t number = strtoull(entry->d_name, &end, 10);
-        if (end == entry->d_name || strcmp(end, ".log") != 0 || (number < newest && name[0] != '\0')) continue;
-        newest = number;
-        snprintf(name, sizeof(name), "%s", entry->d_name);
+        if (end != entry->d_name && strcmp(end, ".log") == 0) visit(ctx, dirfd(dir), entry->d_name, number);
     }
-    int fd = name[0] == '\0' ? -1 : openat(dirfd(dir), name, flags | O_CLOEXEC);
+    bool whole = errno == 0;
     closedir(dir);
-    return fd;
+    return whole;
+}
+
+struct newest {
+    uint64_t number;
+    char name[NAME_MAX + 1];
+};
+
+static void keep_newest(void *ctx, int folder, const char *name, uint64_t number)
+{
+    struct newest *n = ctx;
+    (void)folder;
+    if (number < n->number && n->name[0] != '\0') return;
+    n->number = number;
+    snprintf(n->name, sizeof(n->name), "%s", name);
+}
+
+int wal_open_newest(const char *directory, int flags)
+{
+    struct newest newest = {.number = 0};
+    char path[PATH_MAX];
+    (void)wal_each(directory, keep_newest, &newest);
+    int len = snprintf(path, sizeof(path), "%s/%s", directory, newest.name);
+    if (newest.name[0] == '\0' || len < 0 || (size_t)len >= sizeof(path)) return -1;
+    return open(path, flags | O_CLOEXEC);
 }
 
 bool wal_tail_is_torn(const char *directory)

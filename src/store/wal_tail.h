@@ -4,6 +4,7 @@
 #define SOTTO_STORE_WAL_TAIL_H
 
 #include <stdbool.h>
+#include <stdint.h>
 
 /* Of RocksDB's log: records are cut into pieces at the ends of blocks, and each piece has
  * a header. */
@@ -15,5 +16,9 @@ enum { WAL_BLOCK_LEN = 32768, WAL_HEADER_LEN = 7 };
 bool wal_tail_is_torn(const char *directory);
 /* Opens the log with the highest number, flags as of open(2); -1 if there is none. */
 int wal_open_newest(const char *directory, int flags);
+/* Calls `visit` for each log in the folder, in no order; `folder` and `name` are for
+ * openat(2). False: the folder cannot be read, or not to its end. */
+bool wal_each(const char *directory, void (*visit)(void *ctx, int folder, const char *name, uint64_t number),
+              void *ctx);
 
 #endif

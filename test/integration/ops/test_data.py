@@ -361,6 +361,34 @@ def test_damage__accounts_without_their_messages(server):
     server.start().login("anna")
 
 
+def test_damage__newest_messages_taken_away(server, tmp_path):
+    anna, ben = server.register("anna"), server.register("ben")
+    anna.send(ben, "m1")
+    server.stop()
+    server.start()
+    anna.send(ben, "m2")
+    server.stop()
+    newest = max((server.data / "store").glob("*.log"))
+    away = server.data.parent / newest.name
+    for lose in (lambda: newest.rename(away), lambda: newest.write_bytes(b"")):
+        lose()
+        files = sorted((server.data / "store").iterdir())
+        for words in (["serve", "--port", "0"], ["check"], ["backup", tmp_path / "no"]):
+            code, out, err = server.run(*words)
+            assert code == 4 and newest.name in err and "sottod restore" in err, (words, code, err)
+            assert "no problems" not in out
+        assert sorted((server.data / "store").iterdir()) == files, "a refusal changes nothing"
+    away.rename(newest)
+    server.start()
+    assert server.stop() == 0
+    assert "2 messages" in server.run("check")[1]
+    # Somebody who means it goes on without, as the manual says.
+    max((server.data / "store").glob("*.log")).unlink()
+    (server.data / "store" / "stopped").unlink()
+    assert server.run("backup", tmp_path / "b")[0] == 0
+    assert sottod("restore", tmp_path / "b", "--data-dir", tmp_path / "r")[0] == 0
+
+
 def test_damage__directory_database(server):
     server.register("anna")
     server.stop()

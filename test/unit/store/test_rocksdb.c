@@ -304,6 +304,73 @@ static void store_rocksdb__damaged_log__refuses_and_says_what_to_do(void **state
     store_close(&s);
 }
 
+/* Closed, and the newest log alone has the row. */
+static void close_one(const char *path, const char *key, char log[PATH_MAX])
+{
+    struct store *s = must_open(path);
+    put_one(s, key, "x");
+    store_close(&s);
+    assert_true(newest_file(path, ".log", log));
+}
+
+static void store_rocksdb__missing_log__is_missed(void **state)
+{
+    const struct folder *f = *state;
+    char log[PATH_MAX], away[PATH_MAX];
+    close_one(f->store, "first", log);
+    close_one(f->store, "second", log);
+    snprintf(away, sizeof(away), "%s/away", f->path);
+    assert_int_equal(rename(log, away), 0);
+    for (int tries = 0; tries < 2; tries++) must_refuse(f->store, SOTTO_ERR_CORRUPT, ".log, which holds messages, is missing");
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, "sottod restore");
+    assert_int_equal(rename(away, log), 0); /* nothing was changed: put back, it is whole */
+    struct store *s = must_open(f->store);
+    assert_true(has_value(s, "first", "x") && has_value(s, "second", "x"));
+    store_close(&s);
+}
+
+static void store_rocksdb__short_log__is_missed(void **state)
+{
+    const struct folder *f = *state;
+    char log[PATH_MAX];
+    close_one(f->store, "first", log);
+    off_t len = (off_t)file_len(log);
+    assert_int_equal(truncate(log, len - 1), 0);
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, "bytes are left");
+    assert_int_equal(truncate(log, 0), 0);
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, "only 0 of");
+}
+
+/* The log that was made since the last clean stop, too. */
+static void store_rocksdb__missing_log__is_missed_after_a_crash(void **state)
+{
+    const struct folder *f = *state;
+    char log[PATH_MAX];
+    close_one(f->store, "first", log);
+    leave_log(f->store, ROW_LEN, log);
+    assert_int_equal(unlink(log), 0);
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, ".log, which holds messages, is missing");
+}
+
+/* A crash leaves an old note, or half of one; a log that a crash cut short is no damage. */
+static void store_rocksdb__old_note__refuses_nothing(void **state)
+{
+    const struct folder *f = *state;
+    char log[PATH_MAX], note[PATH_MAX];
+    snprintf(note, sizeof(note), "%s/stopped", f->store);
+    for (int round = 0; round < 3; round++) {
+        close_one(f->store, "first", log);
+        leave_log(f->store, ROW_LEN, log);
+        assert_int_equal(truncate(log, (off_t)log_used(log) - 20), 0);
+        struct store *s = must_open(f->store);
+        assert_true(has_value(s, "first", "x") && has_row(s, 3, ROW_LEN));
+        store_close(&s);
+        if (round == 1) assert_int_equal(truncate(note, (off_t)file_len(note) - 3), 0);
+        if (round == 2) assert_int_equal(unlink(note), 0);
+    }
+    close_one(f->store, "last", log);
+}
+
 /* One table file: flushed by a close, then opened again. */
 static void leave_table(const char *path, char table[PATH_MAX])
 {
@@ -604,6 +671,10 @@ int main(int argc, char **argv)
         IN_FOLDER(store_rocksdb__hole_in_the_last_write__drops_it_only),
         IN_FOLDER(store_rocksdb__log__grows_over_zeros),
         IN_FOLDER(store_rocksdb__damaged_log__refuses_and_says_what_to_do),
+        IN_FOLDER(store_rocksdb__missing_log__is_missed),
+        IN_FOLDER(store_rocksdb__short_log__is_missed),
+        IN_FOLDER(store_rocksdb__missing_log__is_missed_after_a_crash),
+        IN_FOLDER(store_rocksdb__old_note__refuses_nothing),
         IN_FOLDER(store_rocksdb__damaged_table__is_found_when_read),
         IN_FOLDER(store_rocksdb__missing_table__refuses),
         IN_FOLDER(store_rocksdb__missing_manifest__refuses),

@@ -1,0 +1,156 @@
+/* The note of a clean stop; see wal_note.h.
+ *
+ * FORMAT of the file `stopped` in the store's folder: text; for each log a line
+ * "<number> <bytes>", the last line is "end". A file without that line is no note.
+ *
+ * WHY IT NEVER REFUSES A WHOLE STORE. RocksDB numbers its files upwards, keeps at least
+ * one log, and makes the next one, when it opens, before it deletes any. So
+ *   - where the newest log has a higher number than the note's newest, somebody has
+ *     opened the store since: the note is out of date, and says nothing;
+ *   - where the numbers are the same nobody has, and the logs are what they were;
+ *   - where the newest is older, or there is none, a log was taken away, whoever has
+ *     opened the store in the meantime.
+ * A crash leaves the note of an earlier stop. The logs are synced before the note is, and
+ * it takes the old one's place at once. A backup has none, and what is restored
+ * is a store of its own. Rejected: noting the position and comparing it after opening.
+ * Opening removes what it has read, so that a log that was put back came too late.
+ */
+#include "store/wal_note.h"
+
+#include "store/wal_tail.h"
+
+#include <fcntl.h>
+#include <inttypes.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#define NOTE "stopped"
+#define NOTE_NEW NOTE ".new"
+static const char end_line[] = "end\n";
+enum { NOTE_BYTES_MAX = 64 * 1024 };
+
+/* ---- Writing -------------------------------------------------------------- */
+
+struct listing {
+    struct buffer text;
+    bool failed;
+};
+
+static void list_log(void *ctx, int folder, const char *name, uint64_t number)
+{
+    struct listing *l = ctx;
+    struct stat status;
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 || fsync(fd) != 0 || fstat(fd, &status) != 0)
+        l->failed = true;
+    else
+        buffer_printf(&l->text, "%" PRIu64 " %" PRIu64 "\n", number, (uint64_t)status.st_size);
+    if (fd >= 0) close(fd);
+}
+
+static bool replace(int folder, struct slice text)
+{
+    int fd = openat(folder, NOTE_NEW, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return false;
+    bool done = write(fd, text.data, text.len) == (ssize_t)text.len && fsync(fd) == 0;
+    close(fd);
+    if (done) done = renameat(folder, NOTE_NEW, folder, NOTE) == 0 && fsync(folder) == 0;
+    return done;
+}
+
+void wal_note_write(const char *directory)
+{
+    struct listing l = {.failed = false};
+    int folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) return;
+    buffer_init(&l.text, NOTE_BYTES_MAX);
+    if (!wal_each(directory, list_log, &l)) l.failed = true;
+    if (l.text.len == 0 || fsync(folder) != 0) l.failed = true;
+    buffer_append_str(&l.text, end_line);
+    if (!l.failed && !l.text.overflow && !replace(folder, buffer_slice(&l.text))) (void)unlinkat(folder, NOTE_NEW, 0);
+    buffer_deinit(&l.text);
+    close(folder);
+}
+
+/* ---- Checking ------------------------------------------------------------- */
+
+/* The whole note as a text; false: there is none. */
+static bool read_note(int folder, char text[NOTE_BYTES_MAX + 1])
+{
+    int fd = openat(folder, NOTE, O_RDONLY | O_CLOEXEC);
+    if (fd < 0) return false;
+    size_t len = 0;
+    ssize_t got = 0;
+    while (len < NOTE_BYTES_MAX && (got = read(fd, text + len, NOTE_BYTES_MAX - len)) > 0) len += (size_t)got;
+    close(fd);
+    text[len] = 0;
+    size_t end = sizeof(end_line) - 1;
+    return got == 0 && len > end && strcmp(text + len - end, end_line) == 0;
+}
+
+/* The next line's numbers; false at the end. */
+static bool next_line(const char **at, uint64_t *number_out, uint64_t *bytes_out)
+{
+    char *end;
+    *number_out = strtoull(*at, &end, 10);
+    if (end == *at || *end != ' ') return false;
+    *at = end + 1;
+    *bytes_out = strtoull(*at, &end, 10);
+    if (end == *at || *end != '\n') return false;
+    *at = end + 1;
+    return true;
+}
+
+static void find_newest(void *ctx, int folder, const char *name, uint64_t number)
+{
+    uint64_t *newest = ctx;
+    (void)folder;
+    (void)name;
+    if (number > *newest) *newest = number;
+}
+
+static enum sotto_err check_log(int folder, uint64_t number, uint64_t bytes, struct buffer *why)
+{
+    char name[32];
+    struct stat status;
+    snprintf(name, sizeof(name), "%06" PRIu64 ".log", number);
+    bool there = fstatat(folder, name, &status, 0) == 0;
+    if (there && (uint64_t)status.st_size >= bytes) return SOTTO_OK;
+    if (there)
+        buffer_printf(why, "of the file %s, which holds messages, only %" PRIu64 " of %" PRIu64 " bytes are left", name,
+                      (uint64_t)status.st_size, bytes);
+    else
+        buffer_printf(why, "the file %s, which holds messages, is missing; if it is somewhere, put it back", name);
+    return SOTTO_ERR_CORRUPT;
+}
+
+static enum sotto_err compare(int folder, const char *text, uint64_t newest, struct buffer *why)
+{
+    uint64_t number, bytes, noted = 0, noted_bytes = 0;
+    enum sotto_err err = SOTTO_OK;
+    for (const char *at = text; next_line(&at, &number, &bytes);)
+        if (number >= noted) noted = number, noted_bytes = bytes;
+    if (newest > noted) return SOTTO_OK;
+    if (newest < noted) return check_log(folder, noted, noted_bytes, why);
+    for (const char *at = text; err == SOTTO_OK && next_line(&at, &number, &bytes);)
+        err = check_log(folder, number, bytes, why);
+    return err;
+}
+
+enum sotto_err wal_note_check(const char *directory, struct buffer *why_out)
+{
+    enum sotto_err err = SOTTO_OK;
+    uint64_t newest = 0;
+    int folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (folder < 0) return SOTTO_OK;
+    buffer_clear(why_out);
+    char *text = sotto_alloc(NOTE_BYTES_MAX + 1);
+    if (read_note(folder, text) && wal_each(directory, find_newest, &newest))
+        err = compare(folder, text, newest, why_out);
+    free(text);
+    close(folder);
+    return err;
+}
