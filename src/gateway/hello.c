@@ -119,9 +119,13 @@ static void hello_done(struct call *c)
     struct conn *conn = cs->conn;
     struct gateway *g = c->gateway;
     enum problem p = h->sign_in.problem;
-    if (!conn_alive(conn) || p != PROBLEM_NONE) {
+    if (p != PROBLEM_NONE) {
         if (p == PROBLEM_TOKEN) counter_add(g->metrics.auth_failures, 1);
-        hello_refuse(c, p != PROBLEM_NONE ? p : PROBLEM_INTERNAL, p == PROBLEM_TOKEN ? CLOSE_SIGN_IN : 0);
+        hello_refuse(c, p, p == PROBLEM_TOKEN ? CLOSE_SIGN_IN : 0);
+        return;
+    }
+    if (!conn_alive(conn)) { /* it went away meanwhile */
+        call_destroy(cs);
         return;
     }
     bool has_cursor = h->has_cursor;

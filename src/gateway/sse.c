@@ -51,9 +51,13 @@ static void sse_done(struct call *c)
     struct event_request *r = c->context;
     struct conn *conn = cs->conn;
     enum problem p = r->sign_in.problem;
-    if (!conn_alive(conn) || p != PROBLEM_NONE) {
+    if (p != PROBLEM_NONE) {
         if (p == PROBLEM_TOKEN) counter_add(c->gateway->metrics.auth_failures, 1);
-        call_finish(c, p != PROBLEM_NONE ? p : PROBLEM_INTERNAL);
+        call_finish(c, p);
+        return;
+    }
+    if (!conn_alive(conn)) {
+        call_destroy(cs);
         return;
     }
     bool has_cursor = r->has_cursor;
