@@ -148,9 +148,7 @@ static bool conn_may_read(const struct conn *c)
     return conn_alive(c) && c->holds <= GATEWAY_CALLS_PER_CONN_MAX / 2 && !conn_queue_full(c);
 }
 
-/* After a request of a socket, which the caller still holds: ends the connection
- * that waited for it, or goes on with what waited behind it. */
-static void conn_resume(struct conn *c)
+void conn_resume(struct conn *c)
 {
     bool closing = c->extra != NULL && c->extra->close_code != 0;
     if (closing && conn_calls(c) <= 1) conn_close(c, c->extra->close_code);

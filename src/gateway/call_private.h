@@ -29,6 +29,9 @@ SOTTO_CHECKED bool call_limit(struct call *c, enum bucket_kind kind, struct id k
                               const struct rate *rate);
 /* Without an answer. */
 void call_destroy(struct call_state *cs);
+/* After a request of a socket, or a pause of its own, held by the caller: ends the
+ * connection that waited for it, or goes on with what waited behind it. */
+void conn_resume(struct conn *c);
 /* Authenticates (REST), charges the buckets, runs the handler. */
 void call_begin(struct call_state *cs);
 /* Frees those kept calls that were not needed since the last time; their bytes. */

@@ -221,6 +221,7 @@ static size_t conn_consume(struct conn *c, uint8_t *data, size_t len)
 {
     size_t used = 0;
     c->flags |= CONN_CONSUMING;
+    conn_loop(c)->inflated = 0;
     while (used < len && !(c->flags & (CONN_BLOCKED | CONN_CLOSING))) {
         if (c->kind == CONN_SOCKET) used += socket_consume(c, data + used, len - used);
         else if (c->kind == CONN_STREAM) used = len; /* nothing is expected */
@@ -261,7 +262,7 @@ void conn_block(struct conn *c)
 
 void conn_unblock(struct conn *c)
 {
-    if (c->flags & CONN_LOADING) return;
+    if (c->flags & (CONN_LOADING | CONN_INFLATED)) return;
     c->flags &= (uint16_t)~CONN_BLOCKED;
     if (c->flags & CONN_CONSUMING || !conn_alive(c)) {
         if (conn_alive(c) && c->flags & CONN_READ_PAUSED) {

@@ -44,6 +44,7 @@ enum conn_flag {
     CONN_DIRTY = 128,     /* in the loop's list of connections with queued bytes */
     CONN_READ_PAUSED = 256,
     CONN_LOADING = 512,   /* blocked until a request comes back from a worker, so that requests keep their order */
+    CONN_INFLATED = 1024, /* blocked until its deadline: what it sent has grown too much in one go */
 };
 
 enum { /* close codes of our own; docs/protocol.md says what a client does */

@@ -31,6 +31,7 @@ enum {
     GATEWAY_DRAIN_LINGER_MS = 500,
     GATEWAY_LEAVING_SHARE = 4,         /* of the memory for queues: a part of 1 / this may be of connections that close */
     GATEWAY_TICK_MS = 100,
+    GATEWAY_INFLATED_MAX = 256 * 1024, /* bytes that the compressed frames of one read may be longer inflated */
 };
 
 enum drop_cause { DROP_LAGGING, DROP_LOOP_FULL, DROP_CAUSES };
@@ -66,6 +67,7 @@ struct gateway_loop {
     uint8_t index;
     struct listener *listeners[GATEWAY_LISTENERS_MAX];
     struct ws_deflate *deflate;
+    size_t inflated;         /* what compressed frames have grown by in the read at hand */
     struct slab decoders;
 
     struct conn_page **pages;

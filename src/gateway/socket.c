@@ -11,6 +11,11 @@
  *
  * SILENCE. `heard_tick` is set by each chunk that arrives; the deadline is only
  * moved when it comes, so a busy connection costs no timer work per frame.
+ *
+ * INFLATING. What one read brings is bounded, what it inflates to is not: a frame
+ * of a kilobyte may be a megabyte of text to be parsed, and everybody else on the
+ * loop would wait for all that one read holds of them. Past GATEWAY_INFLATED_MAX
+ * the connection waits for the next tick.
  */
 #include "gateway/call_private.h"
 #include "gateway/conn_slab.h"
@@ -103,6 +108,16 @@ static void message_received(struct conn *c, const struct ws_message *m)
     }
 }
 
+static void inflated(struct conn *c, size_t grown_len)
+{
+    struct gateway_loop *gl = conn_loop(c);
+    gl->inflated += grown_len;
+    if (gl->inflated <= GATEWAY_INFLATED_MAX || c->session.user == NULL || !conn_alive(c)) return;
+    c->flags |= CONN_INFLATED;
+    conn_block(c);
+    conn_arm(c, GATEWAY_TICK_MS);
+}
+
 size_t socket_consume(struct conn *c, uint8_t *data, size_t len)
 {
     struct ws_message m;
@@ -112,6 +127,7 @@ size_t socket_consume(struct conn *c, uint8_t *data, size_t len)
     case WS_MORE: return len;
     case WS_MESSAGE:
         message_received(c, &m);
+        if (m.grown_len > 0) inflated(c, m.grown_len);
         /* Lets the decoder free a message that it had to collect. */
         if (used == len) (void)!ws_decode(c->ws, conn_loop(c)->deflate, data + len, 0, &(size_t){0}, &m, &code);
         return used;
@@ -176,6 +192,15 @@ void socket_due(struct conn *c)
     if (c->session.user == NULL) {
         conn_close(c, CLOSE_HELLO);
         return;
+    }
+    if (c->flags & CONN_INFLATED) {
+        c->flags &= (uint16_t)~CONN_INFLATED;
+        conn_hold(c);
+        conn_resume(c);
+        bool waits_again = c->flags & CONN_INFLATED;
+        bool alive = conn_alive(c);
+        conn_release(c);
+        if (waits_again || !alive) return;
     }
     /* A peer that reads, however slowly, lives: the lag timeout is for those. */
     if (stream_queued(c->stream) > 0 && c->mode != MODE_LIVE) c->heard_tick = conn_tick(conn_loop(c));

@@ -240,6 +240,7 @@ static uint16_t finish_data(struct ws_decoder *d, struct ws_deflate *deflate, st
                             struct ws_message *message_out)
 {
     uint16_t code = 0;
+    size_t wire_len = payload.len;
     if (d->compressed) {
         SOTTO_ASSERT(deflate != NULL);
         code = finish_compressed(d, deflate, payload, &payload);
@@ -250,7 +251,8 @@ static uint16_t finish_data(struct ws_decoder *d, struct ws_deflate *deflate, st
             buffer_init(&d->pieces->message, 0);
         }
     }
-    *message_out = (struct ws_message){.opcode = (enum ws_opcode)d->opcode, .payload = payload};
+    *message_out = (struct ws_message){.opcode = (enum ws_opcode)d->opcode, .payload = payload,
+                                       .grown_len = payload.len > wire_len ? payload.len - wire_len : 0};
     d->opcode = 0;
     return code;
 }

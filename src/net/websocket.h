@@ -35,6 +35,7 @@ struct ws_message {
     enum ws_opcode opcode;   /* TEXT, BINARY, CLOSE, PING or PONG */
     struct slice payload;    /* borrowed until the next call */
     uint16_t close_code;     /* CLOSE: 1005 when the peer gave none */
+    size_t grown_len;        /* bytes that it is longer than it was compressed; 0: it was not, or got no longer */
 };
 enum ws_result {
     WS_MORE,     /* everything was used */

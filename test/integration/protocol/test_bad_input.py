@@ -7,6 +7,7 @@ import select
 import socket
 import struct
 import time
+import zlib
 
 import pytest
 
@@ -367,6 +368,49 @@ def test_floods_leave_the_memory_flat(server):
     once()
     once()
     assert anonymous_bytes(server) - before < 8 << 20
+
+
+def test_frames_that_inflate_hold_up_nobody(tmp_path):
+    """Forty requests of a megabyte each come in one read; somebody else is heard in between."""
+    with sotto.Server(tmp_path, io_threads=1) as server:
+        bombs = []
+        for i in range(40):
+            text = b'{"type":"ping","id":"b%d","x":"' % i + b"a" * 1000000 + b'"}'
+            deflate = zlib.compressobj(9, zlib.DEFLATED, -15)
+            bombs.append(frame(0xC1, (deflate.compress(text) + deflate.flush(zlib.Z_SYNC_FLUSH))[:-4]))
+        with sotto.Socket(server, headers=["Sec-WebSocket-Extensions: permessage-deflate"]) as s:
+            s.hello(register(server))
+            s.expect("sync.done")
+            s.send_raw(b"".join(bombs))
+            _, _, page = server.http("GET", "/metrics")
+            served = next(line for line in page.decode().splitlines() if line.startswith("sotto_requests_total")
+                          and "websocket" in line)
+            assert int(served.split()[1]) < 40
+            for i in range(40):  # nothing is lost, and what comes behind them is not either
+                s.expect("pong", re=f"b{i}")
+            s.request("ping")
+
+
+def test_who_leaves_while_signing_in_is_no_fault_of_the_server(server):
+    d = register(server)
+    hello = frame(0x81, json.dumps({"type": "hello", "token": d.token}).encode())
+    bearer = f"Host: x\r\nAuthorization: Bearer {d.token}\r\n\r\n".encode()
+    before = len(server.log())
+    for _ in range(100):
+        for request in (b"GET /api/v1/events HTTP/1.1\r\n" + bearer, b"GET /api/v1/events/poll HTTP/1.1\r\n" + bearer,
+                        None):
+            if request is None:
+                s = sotto.Socket(server)
+                s.send_raw(hello)
+                s = s.socket
+            else:
+                s = server.open()
+                s.sendall(request)
+            s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
+            s.close()
+    with d.connect():
+        pass
+    assert "gateway.internal" not in server.log()[before:]
 
 
 def test_someone_who_asks_and_never_reads(server):
