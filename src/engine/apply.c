@@ -173,12 +173,20 @@ static void put_message(struct engine *e, struct submission *s, const struct key
     counter_add(e->stored, 1);
 }
 
-static void put_member_rows(struct engine *e, const struct conversation *c)
+static void put_member_row(struct engine *e, const struct conversation *c, const struct member *m)
 {
-    for (size_t i = 0; i < c->members_count; i++) {
-        struct key key = key_member(c->members[i].user, c->id);
-        store_put(e->batch, STORE_MEMBER, key_slice(&key), slice_of(NULL, 0));
+    struct key key = key_member(m->user, c->id);
+    store_put(e->batch, STORE_MEMBER, key_slice(&key), slice_of(NULL, 0));
+}
+
+/* Of all when it is new, else of who came, went or changed: the others have theirs. */
+static void put_member_rows(struct engine *e, const struct conversation *c, const struct applied *a)
+{
+    if ((a->events & APPLY_CREATED) == 0) {
+        put_member_row(e, c, &c->members[a->member]);
+        return;
     }
+    for (size_t i = 0; i < c->members_count; i++) put_member_row(e, c, &c->members[i]);
 }
 
 /* The payload goes, the number, hash and chain stay. */
@@ -300,7 +308,7 @@ void engine_apply(struct engine *e, struct submission *s)
     s->position = position;
     cache_mark_dirty(e, cached);
     if (events & (APPLY_CREATED | APPLY_MEMBERS)) {
-        put_member_rows(e, c);
+        put_member_rows(e, c, &s->answer);
         add_conversation_event(e, c, position, &s->answer);
     }
     if (events & APPLY_MEMBERS) put_row(e, r, s->encoded, &s->answer, position);

@@ -69,6 +69,7 @@ void cache_mark_dirty(struct engine *e, struct cached *c)
 {
     if (c->dirty) return;
     c->dirty = true;
+    e->dirty_bytes += c->state.members_count * ENGINE_MEMBER_BYTES;
     c->next_dirty = e->dirty;
     e->dirty = c;
 }

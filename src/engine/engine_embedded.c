@@ -303,6 +303,7 @@ static void reset_batch(struct engine *e)
     map_deinit(&e->fresh);
     map_init(&e->fresh);
     e->fresh_count = 0;
+    e->dirty_bytes = 0;
 }
 
 /* Nothing of the batch in progress counts, or nobody knows. */
@@ -397,7 +398,8 @@ size_t engine_turn(struct engine *e)
     if (e->pending == NULL) e->pending = mailbox_take(&e->inbox);
     if (e->pending == NULL) return 0;
     bool usable = !e->reload || reload_position(e) == SOTTO_OK;
-    while (e->pending != NULL && handled < SOTTO_ENGINE_BATCH_MAX && bytes < SOTTO_ENGINE_BATCH_BYTES_MAX) {
+    while (e->pending != NULL && handled < SOTTO_ENGINE_BATCH_MAX &&
+           bytes + e->dirty_bytes < SOTTO_ENGINE_BATCH_BYTES_MAX) {
         struct submission *s = (struct submission *)(void *)e->pending;
         e->pending = e->pending->next;
         prefetch(e->pending, sizeof(*s));
@@ -465,9 +467,12 @@ static void expire_due(struct engine *e)
     if (clock_monotonic_ms(e->options.clock) >= e->expire_again_ms) e->expire_from.len = 0;
     struct store_iter *it = store_iter_create(e->options.store, STORE_EXPIRY);
     struct key last = {.len = 0};
+    bool more = false;
     for (store_iter_seek(it, key_slice(&e->expire_from)); store_iter_valid(it); store_iter_next(it)) {
         struct slice key = store_iter_key(it);
-        if (key.len != EXPIRY_KEY_LEN || load_be64(key.data) > now || looked == EXPIRE_PER_TURN) break;
+        if (key.len != EXPIRY_KEY_LEN || load_be64(key.data) > now) break;
+        more = looked == EXPIRE_PER_TURN || e->dirty_bytes >= SOTTO_ENGINE_BATCH_BYTES_MAX;
+        if (more) break;
         looked++;
         struct record r = {.kind = RECORD_EXPIRE, .sequence = load_be64(key.data + 8 + ID_LEN)};
         memcpy(r.conversation.bytes, key.data + 8, ID_LEN);
@@ -480,12 +485,14 @@ static void expire_due(struct engine *e)
             failed++;
     }
     if (looked != 0) pass_by(e, key_slice(&last), failed);
-    e->more_expired = looked == EXPIRE_PER_TURN;
+    e->more_expired = more;
     store_iter_destroy(&it);
 }
 
-/* The first sequence of the conversation that is young enough to stay. */
-static uint64_t first_young(struct engine *e, const struct conversation *c, uint64_t cutoff_ms, size_t *rows)
+/* The first sequence of the conversation that is young enough to stay. What has a time
+ * that is still to come, from a clock that ran ahead, is as old as what follows it. */
+static uint64_t first_young(struct engine *e, const struct conversation *c, uint64_t cutoff_ms, uint64_t now_ms,
+                            size_t *rows)
 {
     uint64_t kept = c->first_sequence;
     struct key key = key_message(c->id, kept);
@@ -497,8 +504,8 @@ static uint64_t first_young(struct engine *e, const struct conversation *c, uint
         struct message m;
         uint64_t sequence = load_be64(at.data + ID_LEN);
         if (message_row_decode(c->id, sequence, store_iter_value(it), &m) != SOTTO_OK) break;
-        if (m.record.ts_ms >= cutoff_ms) break;
-        kept = sequence + 1;
+        if (m.record.ts_ms >= cutoff_ms && m.record.ts_ms <= now_ms) break;
+        if (m.record.ts_ms < cutoff_ms) kept = sequence + 1;
         (*rows)++;
     }
     store_iter_destroy(&it);
@@ -530,7 +537,7 @@ static bool sweep(struct engine *e)
         if (conversations++ == SWEEP_CONVERSATIONS_PER_TURN || rows >= SWEEP_ROWS_PER_TURN) break;
         if (conversation_decode(id, store_iter_value(it), &c) != SOTTO_OK) continue;
         struct record r = {.kind = RECORD_PURGE, .conversation = id};
-        r.sequence = first_young(e, &c, now - keep_ms, &rows);
+        r.sequence = first_young(e, &c, now - keep_ms, now, &rows);
         bool old = r.sequence > c.first_sequence;
         conversation_deinit(&c);
         whole = !old || engine_apply_own(e, &r) == SOTTO_OK;

@@ -11,6 +11,8 @@
 /* Bytes of the submissions that wait for the writer; see SOTTO_ENGINE_QUEUE_MAX
  * for their number. */
 enum { ENGINE_QUEUE_BYTES_MAX = 64 * 1024 * 1024 };
+/* What a member adds to a batch that changes the conversation, at least about so. */
+enum { ENGINE_MEMBER_BYTES = 128 };
 /* Mailboxes that are woken together. */
 enum { ENGINE_ASLEEP_MAX = 64 };
 
@@ -47,6 +49,7 @@ struct engine {
     struct store_batch *batch;
     uint64_t next_position;         /* of the next record that changes something */
     struct cached *dirty;
+    size_t dirty_bytes;             /* of their rows, about */
     struct map fresh;               /* dedupe key -> struct fresh_key */
     struct fresh_key *fresh_keys;   /* SOTTO_ENGINE_BATCH_MAX of them */
     size_t fresh_count;

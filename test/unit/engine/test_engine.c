@@ -496,6 +496,86 @@ static void engine__retention__old_rows_and_their_keys_go(void **state)
     assert_store_clean(f);
 }
 
+/* A clock that ran ahead for a while keeps nothing for ever. */
+static void engine__retention__times_to_come_keep_nothing(void **state)
+{
+    enum { DAY_MS = 24 * 3600 * 1000 };
+    struct fixture *f = *state;
+    f->retention_days = 10;
+    fixture_crash(f);
+    struct record r = message_to(f, 1, 2, "k1", "x");
+    r.message.ts_ms = START_MS + 3650ull * DAY_MS;
+    assert_int_equal(ask(f, &r).sequence, 1);
+    assert_int_equal(send(f, 1, 2, "old"), 2);
+    clock_manual_advance(&f->clock, 11ull * DAY_MS);
+    assert_int_equal(send(f, 1, 2, "young"), 3);
+    r = message_to(f, 1, 2, "k2", "x");
+    r.message.ts_ms = START_MS + 3650ull * DAY_MS;
+    assert_int_equal(ask(f, &r).sequence, 4);
+    engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    assert_store_clean(f);
+}
+
+/* A large group, as a row of its own: its members' rows are of no use here. */
+static void put_group(struct fixture *f, struct id id, struct member *members, size_t count)
+{
+    struct conversation c;
+    struct buffer row;
+    buffer_init(&row, ROW_BYTES_MAX);
+    conversation_init(&c, id);
+    c.kind = CONVERSATION_GROUP;
+    c.last_sequence = 1;
+    c.members = members;
+    c.members_count = count;
+    conversation_encode(&c, &row);
+    struct store_batch *b = store_batch_create(f->store);
+    struct key key = key_conversation(id);
+    store_put(b, STORE_CONVERSATION, key_slice(&key), buffer_slice(&row));
+    assert_int_equal(store_commit(f->store, b), SOTTO_OK);
+    store_batch_destroy(&b);
+    buffer_deinit(&row);
+}
+
+/* The states of large groups are much more than the marks that change them. */
+static void engine__batch__is_bounded_by_what_it_writes(void **state)
+{
+    enum { GROUPS = 100 };
+    struct fixture *f = *state;
+    static struct member members[SOTTO_MEMBERS_MAX];
+    struct applied a[GROUPS];
+    for (unsigned i = 0; i < SOTTO_MEMBERS_MAX; i++)
+        members[i] = (struct member){.user = user_id(i + 1), .role = ROLE_MEMBER};
+    for (unsigned i = 0; i < GROUPS; i++) put_group(f, user_id(2000 + i), members, SOTTO_MEMBERS_MAX);
+    for (unsigned i = 0; i < GROUPS; i++) {
+        struct record r = marks_of(f, user_id(2000 + i), 1, 1, 1, 0);
+        submit(f, &r);
+    }
+    size_t first = engine_turn(f->engine);
+    assert_true(first > 0 && first < GROUPS);
+    turn(f);
+    assert_int_equal(take_answers(f, a, GROUPS), GROUPS);
+    for (unsigned i = 0; i < GROUPS; i++) assert_int_equal(a[i].problem, PROBLEM_NONE);
+}
+
+static void engine__group__a_change_writes_the_row_of_one(void **state)
+{
+    struct fixture *f = *state;
+    uint8_t entries[3 * (ID_LEN + 1)];
+    struct id group = user_id(1000);
+    struct record r = group_of(f, group, 3, entries);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NONE);
+    assert_int_equal(rows_of(f, STORE_MEMBER), 3);
+    struct store_batch *b = store_batch_create(f->store);
+    struct key second = key_member(user_id(2), group);
+    store_delete(b, STORE_MEMBER, key_slice(&second));
+    assert_int_equal(store_commit(f->store, b), SOTTO_OK);
+    store_batch_destroy(&b);
+    r = member_change(f, group, 1, 4, MEMBER_ADD, ROLE_MEMBER);
+    assert_int_equal(ask(f, &r).problem, PROBLEM_NONE);
+    assert_int_equal(rows_of(f, STORE_MEMBER), 3);
+}
+
 static void engine__group__membership_has_numbers_and_the_removed_is_told(void **state)
 {
     struct fixture *f = *state;
@@ -630,6 +710,9 @@ int main(void)
         TEST(engine__expiry__leaves_a_tombstone),
         TEST(engine__expiry__more_than_one_turn_of_them),
         TEST(engine__expiry__a_failed_commit_is_done_again),
+        TEST(engine__retention__times_to_come_keep_nothing),
+        TEST(engine__batch__is_bounded_by_what_it_writes),
+        TEST(engine__group__a_change_writes_the_row_of_one),
         TEST(engine__expiry__damage_keeps_nobody_elses),
         TEST(engine__expiry__a_row_that_can_be_read_again_expires),
         TEST(engine__retention__damage_keeps_nothing_else),
