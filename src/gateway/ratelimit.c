@@ -4,7 +4,10 @@
  * the seed nor the result; two keys that fall together share a bucket, about
  * once in 2^64 pairs. Tokens are a float, time is milliseconds in 32 bits
  * (differences are taken modulo 2^32: a bucket untouched for 49 days may seem
- * emptier than it is, for one request).
+ * emptier than it is, for one request). The callers' times are not in order: each
+ * loop has its own, from the beginning of its turn, and a request that had to be
+ * authenticated comes with the time when it arrived. A time from before the last
+ * one refills nothing and turns nothing back.
  */
 #include "gateway/ratelimit.h"
 
@@ -14,7 +17,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { LIMITER_WAYS = 8, LIMITER_LOCKS = 64 };
+enum { LIMITER_WAYS = 8, LIMITER_LOCKS = 64, BEHIND_MAX_MS = 10 * 60 * 1000 };
 
 struct bucket {
     uint64_t key; /* 0: free */
@@ -76,6 +79,12 @@ static uint64_t bucket_key(const struct limiter *l, enum bucket_kind kind, struc
     return h != 0 ? h : 1;
 }
 
+/* The time of this draw: not before the last one. */
+static uint32_t bucket_now(const struct bucket *b, uint32_t now_ms)
+{
+    return b->at_ms - now_ms <= BEHIND_MAX_MS ? b->at_ms : now_ms;
+}
+
 static float bucket_level(const struct bucket *b, const struct rate *rate, uint32_t now_ms)
 {
     double tokens = (double)b->tokens + (double)(now_ms - b->at_ms) * rate->per_second / 1000.0;
@@ -106,6 +115,7 @@ bool limiter_take(struct limiter *l, enum bucket_kind kind, struct id key, uint8
     pthread_mutex_lock(mutex);
     struct bucket *b = bucket_place(&l->sets[at], hash);
     if (b->key != hash) *b = (struct bucket){hash, (float)rate->burst, now};
+    now = bucket_now(b, now);
     float level = bucket_level(b, rate, now);
     bool given = level >= 1.0F;
     b->tokens = given ? level - 1.0F : level;

@@ -83,6 +83,24 @@ static void limiter__time_goes_round__counts_on(void **state)
     limiter_destroy(&l);
 }
 
+/* Loops that serve one address have clocks of their own. */
+static void limiter__times_out_of_order__refill_nothing(void **state)
+{
+    (void)state;
+    struct limiter *l = limiter_create(16, 42);
+    const struct rate rate = {.per_second = 10, .burst = 5};
+    uint64_t retry, now = 1000000;
+    for (int i = 0; i < 5; i++)
+        assert_true(limiter_take(l, BUCKET_ADDRESS, key_of(1), 0, &rate, now - (uint64_t)(i % 2), &retry));
+    for (uint64_t i = 0; i < 50; i++)
+        assert_false(limiter_take(l, BUCKET_ADDRESS, key_of(1), 0, &rate, now - (i % 7) * 100, &retry));
+    /* And what was refilled since is counted once. */
+    assert_true(limiter_take(l, BUCKET_ADDRESS, key_of(1), 0, &rate, now + 101, &retry));
+    assert_false(limiter_take(l, BUCKET_ADDRESS, key_of(1), 0, &rate, now, &retry));
+    assert_false(limiter_take(l, BUCKET_ADDRESS, key_of(1), 0, &rate, now + 101, &retry));
+    limiter_destroy(&l);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
@@ -91,6 +109,7 @@ int main(void)
         cmocka_unit_test(limiter__rate_of_zero__never_refuses),
         cmocka_unit_test(limiter__flood_of_keys__does_not_free_an_empty_bucket),
         cmocka_unit_test(limiter__time_goes_round__counts_on),
+        cmocka_unit_test(limiter__times_out_of_order__refill_nothing),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
