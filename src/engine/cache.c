@@ -1,4 +1,5 @@
-/* Conversation states in memory, least recently used out first. */
+/* Conversation states in memory, least recently used out first. One with many members
+ * takes the place of several: it is counted by its size. */
 #include "engine/engine_private.h"
 
 #include <stdlib.h>
@@ -22,8 +23,17 @@ static void link_newest(struct engine *e, struct cached *c)
     e->newest = c;
 }
 
+/* Of a state as it is now. */
+static void weigh(struct engine *e, struct cached *c)
+{
+    size_t weight = 1 + c->state.members_count / ENGINE_MEMBERS_PER_STATE;
+    e->cache_weight += weight - c->weight;
+    c->weight = weight;
+}
+
 static void drop(struct engine *e, struct cached *c)
 {
+    e->cache_weight -= c->weight;
     map_remove(&e->cache, id_hash(c->state.id), &c->state.id, is_conversation);
     unlink_used(e, c);
     conversation_deinit(&c->state);
@@ -62,11 +72,13 @@ struct cached *cache_load(struct engine *e, struct id conversation, enum sotto_e
     }
     map_insert(&e->cache, hash, c);
     link_newest(e, c);
+    weigh(e, c);
     return c;
 }
 
 void cache_mark_dirty(struct engine *e, struct cached *c)
 {
+    weigh(e, c);
     if (c->dirty) return;
     c->dirty = true;
     e->dirty_bytes += c->state.members_count * ENGINE_MEMBER_BYTES;
@@ -86,7 +98,7 @@ void cache_drop_dirty(struct engine *e)
 void cache_trim(struct engine *e)
 {
     size_t max = e->options.cache_conversations;
-    while (e->cache.count > max && e->oldest != NULL && !e->oldest->dirty) drop(e, e->oldest);
+    while (e->cache_weight > max && e->oldest != e->newest && !e->oldest->dirty) drop(e, e->oldest);
 }
 
 void cache_clear(struct engine *e)

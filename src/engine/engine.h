@@ -100,7 +100,7 @@ struct engine_options {
     void (*publish)(void *ctx, struct event *const *events, size_t count);
     void *publish_ctx;
     uint64_t retention_days;   /* 0: for ever */
-    size_t cache_conversations;/* states kept in memory */
+    size_t cache_conversations;/* states kept in memory; 8 more members count as one more */
     uint64_t housekeeping_ms;  /* how often expiry is looked at */
 };
 /* Reads the position and epoch (drawing an epoch for a new store). Does not

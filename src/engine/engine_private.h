@@ -13,6 +13,8 @@
 enum { ENGINE_QUEUE_BYTES_MAX = 64 * 1024 * 1024 };
 /* What a member adds to a batch that changes the conversation, at least about so. */
 enum { ENGINE_MEMBER_BYTES = 128 };
+/* So many members take as much memory as a state without. */
+enum { ENGINE_MEMBERS_PER_STATE = 8 };
 /* Mailboxes that are woken together. */
 enum { ENGINE_ASLEEP_MAX = 64 };
 
@@ -20,6 +22,7 @@ enum { ENGINE_ASLEEP_MAX = 64 };
 struct cached {
     struct conversation state;
     size_t row_len;                 /* of its row; 0: none yet */
+    size_t weight;                  /* counted in cache_weight */
     struct cached *newer, *older;   /* by last use */
     struct cached *next_dirty;
     bool dirty;                     /* changed by the batch in progress */
@@ -44,6 +47,7 @@ struct engine {
 
     struct map cache;               /* conversation id -> struct cached */
     struct cached *newest, *oldest;
+    size_t cache_weight;            /* of all, in states with few members */
 
     /* The batch in progress. */
     struct store_batch *batch;

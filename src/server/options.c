@@ -59,7 +59,7 @@ const struct option option_table[] = {
     {data, "store-write-buffer", OPTION_BYTES, AT(store_write_buffer_bytes), KIB(64), GIB(4), "16MiB", NULL, false,
      "Memory for new messages before they move from the log to sorted files."},
     {data, "conversation-cache", OPTION_NUMBER, AT(conversation_cache), 16, 100000000, "65536", NULL, false,
-     "Conversation states kept in memory."},
+     "Conversation states kept in memory. One with many members counts as several, one for each 8."},
     {data, "directory-cache", OPTION_BYTES, AT(directory_cache_bytes), KIB(64), GIB(64), "32MiB", NULL, false,
      "Memory for what the message path knows of users."},
 

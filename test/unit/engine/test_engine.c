@@ -558,6 +558,44 @@ static void engine__batch__is_bounded_by_what_it_writes(void **state)
     for (unsigned i = 0; i < GROUPS; i++) assert_int_equal(a[i].problem, PROBLEM_NONE);
 }
 
+/* Whether a state has to be read again. */
+static bool is_kept(struct fixture *f, struct id group, uint64_t delivered)
+{
+    struct record r = marks_of(f, group, 1, delivered, 0, 0);
+    f->read_faults[0] = STORE_FAULT_IO;
+    f->read_faults_count = 1;
+    struct applied a = ask(f, &r);
+    f->read_faults_count = 0;
+    return a.problem == PROBLEM_NONE;
+}
+
+static void engine__cache__is_bounded_by_members_too(void **state)
+{
+    enum { GROUPS = 10 };
+    struct fixture *f = *state;
+    static struct member members[SOTTO_MEMBERS_MAX];
+    f->cache_conversations = 400;
+    fixture_crash(f);
+    for (unsigned i = 0; i < SOTTO_MEMBERS_MAX; i++)
+        members[i] = (struct member){.user = user_id(i + 1), .role = ROLE_MEMBER};
+    for (unsigned i = 0; i < GROUPS; i++) {
+        put_group(f, user_id(2000 + i), members, SOTTO_MEMBERS_MAX);
+        put_group(f, user_id(3000 + i), members, 2);
+    }
+    struct record r;
+    for (unsigned i = 0; i < GROUPS; i++) {
+        r = marks_of(f, user_id(2000 + i), 2, 1, 1, 0);
+        assert_int_equal(ask(f, &r).problem, PROBLEM_NONE);
+    }
+    assert_true(is_kept(f, user_id(2000 + GROUPS - 1), 1));
+    assert_false(is_kept(f, user_id(2000), 1));
+    for (unsigned i = 0; i < GROUPS; i++) {
+        r = marks_of(f, user_id(3000 + i), 2, 1, 1, 0);
+        assert_int_equal(ask(f, &r).problem, PROBLEM_NONE);
+    }
+    assert_true(is_kept(f, user_id(3000), 1));
+}
+
 static void engine__group__a_change_writes_the_row_of_one(void **state)
 {
     struct fixture *f = *state;
@@ -720,6 +758,7 @@ int main(void)
         TEST(engine__retention__old_rows_and_their_keys_go),
         TEST(engine__group__membership_has_numbers_and_the_removed_is_told),
         TEST(engine__cache__one_state_is_enough),
+        TEST(engine__cache__is_bounded_by_members_too),
         TEST(engine__epoch__stays_until_renewed),
         TEST(engine__stop__refuses_new_and_answers_what_is_queued),
         TEST(engine__nobody_waits__the_engine_frees),
