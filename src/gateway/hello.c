@@ -135,10 +135,10 @@ static void hello_done(struct call *c)
     hello_answer(c, h);
     conn_hold(conn);
     call_finish(c, PROBLEM_NONE);
-    if (conn_alive(conn)) {
-        socket_due(conn); /* sets the deadline of the heartbeat */
-        sync_begin(conn, has_cursor ? &cursor : NULL);
-    }
+    /* What came behind the hello has been handled meanwhile: it may have ended the
+     * connection, or the connection waits for a deadline already. */
+    if (conn_alive(conn) && !(conn->flags & CONN_INFLATED)) socket_due(conn); /* sets that of the heartbeat */
+    if (conn_alive(conn)) sync_begin(conn, has_cursor ? &cursor : NULL);
     conn_release(conn);
 }
 
