@@ -340,7 +340,7 @@ static void conn_drained(struct stream *s, void *ctx)
     bool closing = c->extra != NULL && c->extra->close_code != 0;
     bool socket = c->kind == CONN_SOCKET && c->session.user != NULL && !closing;
     if (socket && conn_calls(c) <= GATEWAY_CALLS_PER_CONN_MAX / 2) conn_unblock(c);
-    else if (c->kind == CONN_HTTP && !http_serving(c)) conn_unblock(c);
+    else if (c->kind == CONN_HTTP) http_drained(c);
 }
 
 struct relief {

@@ -206,7 +206,8 @@ struct slice http_token(const struct http_message *m);
 SOTTO_CHECKED bool http_charge_address(struct conn *c, uint64_t *retry_ms_out);
 /* Back between requests. */
 void http_done(struct conn *c);
-bool http_serving(const struct conn *c);
+/* What was queued is with the kernel. */
+void http_drained(struct conn *c);
 void http_due(struct conn *c);
 
 /* socket.c */

@@ -10,6 +10,10 @@
  * GATEWAY_BODIES_MAX the next one is refused. What a request has brought is
  * given back as soon as the request has begun.
  *
+ * SLOW READERS. Nothing ends a connection whose peer still reads its answer: the
+ * time for the next request begins again as long as the queue gets shorter, and
+ * what is not to be kept alive is closed when the queue is empty.
+ *
  * Errors are JSON of the same form everywhere. Answers of the API are never to
  * be cached and never to be sniffed. No CORS headers: another origin has no
  * business here unless a proxy in front says so.
@@ -25,6 +29,7 @@ enum { PAGE_MAX = 8 * 1024 * 1024, BUSY_RETRY_MS = 1000 };
 struct http_state {
     struct http_parser *parser;
     size_t body_counted; /* of gateway.body_bytes */
+    size_t unread;       /* bytes of answers that were queued when last looked at */
     bool keep_alive; /* of the request being served */
     bool head;       /* answer without the body */
     bool serving;
@@ -140,19 +145,32 @@ void http_done(struct conn *c)
 {
     if (!conn_alive(c) || c->http == NULL) return;
     c->http->serving = false;
-    if (!c->http->keep_alive) {
+    c->http->unread = stream_queued(c->stream);
+    /* A long answer goes out first (see http_drained): closing would give it a moment only. */
+    if (!c->http->keep_alive && c->http->unread < CONN_COUNTED_MIN) {
         conn_close(c, 0);
         return;
     }
-    c->http->head = false;
     conn_arm(c, gateway_limits(conn_loop(c)->gateway)->keepalive_timeout_ms);
+    if (!c->http->keep_alive) return;
+    c->http->head = false;
     /* Pipelined requests wait until the answers before them are read. */
     if (!conn_queue_full(c)) conn_unblock(c);
 }
 
-bool http_serving(const struct conn *c)
+void http_drained(struct conn *c)
 {
-    return c->http->serving;
+    if (c->http->serving) return;
+    if (c->http->keep_alive) conn_unblock(c);
+    else conn_close(c, 0);
+}
+
+/* Whether the peer has read something of its answers since the last look. */
+static bool http_reads(struct conn *c)
+{
+    size_t before = c->http->unread;
+    c->http->unread = stream_queued(c->stream);
+    return c->http->unread < before;
 }
 
 static void refuse(struct conn *c, enum problem p, unsigned status, const char *why)
@@ -353,6 +371,9 @@ void http_due(struct conn *c)
     if (c->flags & CONN_IN_REQUEST) {
         c->http->keep_alive = false;
         http_problem(c, PROBLEM_BAD_REQUEST, 408, "The request took too long to arrive.");
+    } else if (http_reads(c)) {
+        conn_arm(c, gateway_limits(conn_loop(c)->gateway)->keepalive_timeout_ms);
+        return;
     }
     conn_close(c, 0);
 }

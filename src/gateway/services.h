@@ -47,7 +47,7 @@ struct gateway_limits {
     uint64_t idle_timeout_ms;
     uint64_t hello_timeout_ms;
     uint64_t request_timeout_ms;    /* a whole HTTP request must arrive in this time */
-    uint64_t keepalive_timeout_ms;  /* an idle HTTP connection */
+    uint64_t keepalive_timeout_ms;  /* an idle HTTP connection, or one that reads nothing of its answers */
     uint64_t presence_ttl_ms;       /* online without a sign of life for at most this */
     uint64_t typing_ttl_ms;
     uint64_t resume_ttl_ms;

@@ -345,6 +345,45 @@ def test_a_reader_that_is_slow_but_reads_is_not_cut(tmp_path):
         assert metric(server, 'sotto_closes_total{code="4001"}') == 0
 
 
+def slow_socket(server):
+    """A connection whose buffers in the kernel are small on both sides."""
+    s = socket.socket()
+    s.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, 4096)
+    s.setsockopt(socket.IPPROTO_TCP, socket.TCP_MAXSEG, 536)
+    s.connect(("127.0.0.1", server.port))
+    s.settimeout(sotto.ANSWER_SECONDS)
+    return s
+
+
+def test_a_long_answer_is_read_slowly_to_its_end(tmp_path):
+    """For longer than an idle connection lasts, and a closed one. Who reads nothing is cut."""
+    with sotto.Server(tmp_path, keepalive_timeout="1s") as server:
+        a, b = register(server), register(server)
+        flood(a, b, 20, size=30000)
+        conversation = b.api.ok("GET", "/conversations")["conversations"][0]["conversationId"]
+        path = f"/api/v1/conversations/{conversation}/messages?limit=20"
+        auth = {"Authorization": f"Bearer {b.token}"}
+        whole = server.http("GET", path, None, auth)[2]
+        assert len(whole) > 500000
+        heads = ["HTTP/1.1\r\nHost: x", "HTTP/1.1\r\nHost: x\r\nConnection: close", "HTTP/1.0"]
+        readers = {slow_socket(server): b"" for _ in heads}
+        never = slow_socket(server)
+        for s, head in zip([*readers, never], heads + heads[1:2]):
+            s.sendall(f"GET {path} {head}\r\nAuthorization: Bearer {b.token}\r\n\r\n".encode())
+        for _ in range(40):
+            time.sleep(0.1)
+            for s in readers:
+                readers[s] += s.recv(8192)
+        for s, got in readers.items():
+            while not got.endswith(whole[-1000:]):
+                more = s.recv(65536)
+                assert more, f"ended after {len(got)} of {len(whole)}"
+                got += more
+            s.close()
+        sotto.wait_for(lambda: metric(server, 'sotto_connections{kind="http"}') == 1, what="the end of who never reads")
+        never.close()
+
+
 def test_a_reader_that_never_reads_is_cut_and_loses_nothing(tmp_path):
     with sotto.Server(tmp_path, window_bytes="64KiB", lag_timeout="500ms") as server:
         a, b = register(server), register(server)
