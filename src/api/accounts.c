@@ -171,7 +171,7 @@ enum problem api_account_update(struct call *c)
         return PROBLEM_BAD_FIELD;
     }
     if (in.has_visibility) change.presence_visibility = &visibility;
-    p = directory_update_profile(c->services->directory, c->user, &change, &c->why);
+    p = directory_update_profile(c->services->directory, c->user, c->device, &change, &c->why);
     if (p == PROBLEM_BAD_FIELD) c->field = directory_wrong_change(&change);
     return p == PROBLEM_NONE ? write_account(c) : p;
 }

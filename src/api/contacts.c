@@ -52,7 +52,7 @@ enum problem api_contact_put(struct call *c)
     struct contact_in in = {0};
     enum problem p = decode_other(c, USER_AND_ALIAS, &in);
     if (p != PROBLEM_NONE) return p;
-    return directory_put_contact(c->services->directory, c->user, in.user, in.alias, &c->why);
+    return directory_put_contact(c->services->directory, c->user, c->device, in.user, in.alias, &c->why);
 }
 
 enum problem api_contact_remove(struct call *c)
@@ -60,7 +60,7 @@ enum problem api_contact_remove(struct call *c)
     struct contact_in in = {0};
     enum problem p = decode_other(c, ONLY_USER, &in);
     if (p != PROBLEM_NONE) return p;
-    return directory_remove_contact(c->services->directory, c->user, in.user);
+    return directory_remove_contact(c->services->directory, c->user, c->device, in.user);
 }
 
 static enum problem set_blocked(struct call *c, bool blocked)
@@ -68,7 +68,7 @@ static enum problem set_blocked(struct call *c, bool blocked)
     struct contact_in in = {0};
     enum problem p = decode_other(c, ONLY_USER, &in);
     if (p != PROBLEM_NONE) return p;
-    return directory_set_blocked(c->services->directory, c->user, in.user, blocked);
+    return directory_set_blocked(c->services->directory, c->user, c->device, in.user, blocked);
 }
 
 enum problem api_block_put(struct call *c)

@@ -180,6 +180,7 @@ static void show_event(struct listener_state *l, const struct client_event *e)
     case CLIENT_EVENT_TYPING:
     case CLIENT_EVENT_PRESENCE:
     case CLIENT_EVENT_DEVICES:
+    case CLIENT_EVENT_ACCOUNT:
     case CLIENT_EVENT_PREKEYS_LOW:
     case CLIENT_EVENT_FLOW: break;
     }

@@ -90,6 +90,7 @@ enum client_event_kind {
     CLIENT_EVENT_HOLE,         /* conversation, sequence (first there is): the server no longer has what was before */
     CLIENT_EVENT_BROKEN_CHAIN, /* conversation, sequence: the server changed history; show it */
     CLIENT_EVENT_DEVICES,      /* the own devices or keys changed */
+    CLIENT_EVENT_ACCOUNT,      /* another device changed profile, settings, contacts or blocks */
     CLIENT_EVENT_PREKEYS_LOW,
     CLIENT_EVENT_FLOW,         /* text: lagging, live, throttled; wait_ms */
     CLIENT_EVENT_PROBLEM       /* code, text, wait_ms: the server refused something */

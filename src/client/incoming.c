@@ -349,6 +349,7 @@ static enum sotto_err on_event(struct client *c, struct arena *arena, struct jso
     if (slice_is(type, "ok")) return marks_of(re, &kind) ? marks_answered(c, kind) : SOTTO_OK;
     if (slice_is(type, "error")) return on_error(c, arena, e);
     if (slice_is(type, "devices.changed")) return plain_event(c, CLIENT_EVENT_DEVICES, none, none, 0);
+    if (slice_is(type, "account.changed")) return plain_event(c, CLIENT_EVENT_ACCOUNT, none, none, 0);
     if (slice_is(type, "prekeys.low")) return plain_event(c, CLIENT_EVENT_PREKEYS_LOW, none, none, 0);
     if (slice_is(type, "flow_control"))
         return plain_event(c, CLIENT_EVENT_FLOW, none, member_text(arena, e, "state"), member_u64(e, "retryAfterMs"));

@@ -81,7 +81,7 @@ enum directory_change {
     CHANGE_PASSWORD,        /* every other device is revoked, each told apart */
     CHANGE_DEVICES,         /* the list of a user's devices or their keys changed */
     CHANGE_PREKEYS_LOW,     /* for the device: upload more */
-    CHANGE_PROFILE,         /* settings, blocks, contacts */
+    CHANGE_PROFILE,         /* profile, settings, blocks, contacts; by the device, if it is not 0 */
 };
 typedef void (*directory_change_fn)(void *ctx, enum directory_change what, struct id user, uint8_t device);
 /* Up to four listeners; call before other threads use the directory. fn may call
@@ -162,8 +162,9 @@ struct profile_change { /* data NULL: leave as it is; empty: clear it */
     const bool *receipts_off;
     const uint8_t *presence_visibility;
 };
-enum problem directory_update_profile(struct directory *d, struct id user, const struct profile_change *change,
-                                      struct buffer *why);
+/* device: the one that asks, which is not told of it. */
+enum problem directory_update_profile(struct directory *d, struct id user, uint8_t device,
+                                      const struct profile_change *change, struct buffer *why);
 /* After BAD_FIELD: the text that is wrong, as the protocol calls it; NULL: none. */
 const char *directory_wrong_change(const struct profile_change *change);
 /* Many at once, from presence; best effort. */
@@ -244,10 +245,11 @@ struct contact {
 /* fn runs inside the read: it must not call the directory. */
 typedef void (*contact_fn)(void *ctx, const struct contact *c);
 enum problem directory_contacts(struct directory *d, struct id user, contact_fn fn, void *ctx);
-enum problem directory_put_contact(struct directory *d, struct id user, struct id other, struct slice alias,
-                                   struct buffer *why);
-enum problem directory_remove_contact(struct directory *d, struct id user, struct id other);
-enum problem directory_set_blocked(struct directory *d, struct id user, struct id other, bool blocked);
+/* device: as above. */
+enum problem directory_put_contact(struct directory *d, struct id user, uint8_t device, struct id other,
+                                   struct slice alias, struct buffer *why);
+enum problem directory_remove_contact(struct directory *d, struct id user, uint8_t device, struct id other);
+enum problem directory_set_blocked(struct directory *d, struct id user, uint8_t device, struct id other, bool blocked);
 
 /* ---- For the operator ---------------------------------------------------- */
 

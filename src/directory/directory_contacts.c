@@ -43,7 +43,7 @@ enum problem directory_contacts(struct directory *d, struct id user, contact_fn 
     return read_end(d, tx, PROBLEM_NONE);
 }
 
-enum problem directory_put_contact(struct directory *d, struct id user, struct id other, struct slice alias,
+enum problem directory_put_contact(struct directory *d, struct id user, uint8_t device, struct id other, struct slice alias,
                                    struct buffer *why)
 {
     if (!field_text(alias, SOTTO_DISPLAY_NAME_MAX, "name for a contact", why)) return PROBLEM_BAD_FIELD;
@@ -62,37 +62,37 @@ enum problem directory_put_contact(struct directory *d, struct id user, struct i
     enum problem p = PROBLEM_NONE;
     if (count_of(&e, "SELECT COUNT(*) FROM contacts WHERE user_id = $1", &user) > SOTTO_CONTACTS_PER_USER_MAX)
         p = field_problem(why, "You have as many contacts as the server allows. Remove one first.");
-    edit_tell(&e, CHANGE_PROFILE, user, 0);
+    edit_tell(&e, CHANGE_PROFILE, user, device);
     return edit_end(&e, p);
 }
 
 /* Runs a statement on (user, other); tells of it when it changed something. */
-static void change_pair(struct edit *e, const char *sql, const struct id *user, const struct id *other)
+static void change_pair(struct edit *e, const char *sql, const struct id *user, uint8_t device, const struct id *other)
 {
     struct sql_stmt *q = sql_prepare(e->tx, sql);
     sql_bind_id(q, 1, user);
     sql_bind_id(q, 2, other);
     sql_run(q);
-    if (sql_changes(e->tx) > 0) edit_tell(e, CHANGE_PROFILE, *user, 0);
+    if (sql_changes(e->tx) > 0) edit_tell(e, CHANGE_PROFILE, *user, device);
 }
 
-enum problem directory_remove_contact(struct directory *d, struct id user, struct id other)
+enum problem directory_remove_contact(struct directory *d, struct id user, uint8_t device, struct id other)
 {
     struct edit e;
     edit_begin(&e, d);
     if (!edit_lock_user(&e, &user)) return edit_end(&e, PROBLEM_NO_SUCH_USER);
-    change_pair(&e, "DELETE FROM contacts WHERE user_id = $1 AND other_id = $2", &user, &other);
+    change_pair(&e, "DELETE FROM contacts WHERE user_id = $1 AND other_id = $2", &user, device, &other);
     return edit_end(&e, e.count > 0 ? PROBLEM_NONE : PROBLEM_NOT_FOUND);
 }
 
-enum problem directory_set_blocked(struct directory *d, struct id user, struct id other, bool blocked)
+enum problem directory_set_blocked(struct directory *d, struct id user, uint8_t device, struct id other, bool blocked)
 {
     if (id_eq(user, other)) return PROBLEM_BAD_FIELD;
     struct edit e;
     edit_begin(&e, d);
     if (!edit_lock_user(&e, &user) || !user_exists(&e, &other)) return edit_end(&e, PROBLEM_NO_SUCH_USER);
     if (!blocked) {
-        change_pair(&e, "DELETE FROM blocks WHERE user_id = $1 AND other_id = $2", &user, &other);
+        change_pair(&e, "DELETE FROM blocks WHERE user_id = $1 AND other_id = $2", &user, device, &other);
         return edit_end(&e, PROBLEM_NONE);
     }
     struct sql_stmt *q = sql_prepare(e.tx, "INSERT INTO blocks (user_id, other_id, created_ms) VALUES ($1, $2, $3) "
@@ -101,7 +101,7 @@ enum problem directory_set_blocked(struct directory *d, struct id user, struct i
     sql_bind_id(q, 2, &other);
     sql_bind_u64(q, 3, clock_wall_ms(d->clock));
     sql_run(q);
-    if (sql_changes(e.tx) > 0) edit_tell(&e, CHANGE_PROFILE, user, 0);
+    if (sql_changes(e.tx) > 0) edit_tell(&e, CHANGE_PROFILE, user, device);
     bool full =
         count_of(&e, "SELECT COUNT(*) FROM blocks WHERE user_id = $1", &user) > SOTTO_CONTACTS_PER_USER_MAX;
     return edit_end(&e, full ? PROBLEM_CONFLICT : PROBLEM_NONE);

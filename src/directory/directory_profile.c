@@ -98,7 +98,7 @@ static enum problem set_phone(struct edit *e, struct slice phone, const struct i
     return PROBLEM_NONE;
 }
 
-enum problem directory_update_profile(struct directory *d, struct id user, const struct profile_change *change,
+enum problem directory_update_profile(struct directory *d, struct id user, uint8_t device, const struct profile_change *change,
                                       struct buffer *why)
 {
     if (!check_change(change, why)) return PROBLEM_BAD_FIELD;
@@ -117,7 +117,7 @@ enum problem directory_update_profile(struct directory *d, struct id user, const
     if (change->presence_visibility != NULL)
         set_number(&e, "UPDATE users SET presence_visibility = $1 WHERE id = $2", *change->presence_visibility, &user);
     if (change->phone.data != NULL) p = set_phone(&e, change->phone, &user);
-    edit_tell(&e, CHANGE_PROFILE, user, 0);
+    edit_tell(&e, CHANGE_PROFILE, user, device);
     return edit_end(&e, p);
 }
 

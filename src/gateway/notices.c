@@ -14,6 +14,7 @@ struct notice {
     struct mail mail;
     struct session_name name;
     uint16_t close_code;  /* 0: send `text` */
+    uint8_t but_device;   /* which knows already; 0: none */
     const char *type;
     size_t len;
     char text[160];
@@ -24,7 +25,7 @@ static void notice_received(struct mail *mail, void *receiver)
     struct gateway_loop *gl = loop_owner(receiver);
     struct notice *n = (struct notice *)(void *)mail;
     struct conn *c = conn_named(gl, n->name.slot, n->name.serial);
-    if (c != NULL && conn_alive(c)) {
+    if (c != NULL && conn_alive(c) && (n->but_device == 0 || c->session.device != n->but_device)) {
         /* A request may have brought this on itself (logout): it is answered. */
         if (n->close_code != 0) conn_close_after_calls(c, n->close_code);
         else conn_send(c, n->type, slice_of(n->text, n->len), (struct slice){0}, false);
@@ -54,12 +55,15 @@ static void close_sessions(struct gateway *g, struct id user, uint8_t device, ui
     for (size_t i = 0; i < count; i++) gateway_close_session(g, names[i], code);
 }
 
-static void send_sessions(struct gateway *g, struct id user, uint8_t device, const char *type, const char *text)
+/* To one device, or to all of them (0) but one. */
+static void send_sessions(struct gateway *g, struct id user, uint8_t device, uint8_t but_device, const char *type,
+                          const char *text)
 {
     struct session_name names[REGISTRY_SESSIONS_MAX];
     size_t count = registry_names(g->registry, user, device, names);
     for (size_t i = 0; i < count; i++) {
         struct notice *n = notice_create(names[i]);
+        n->but_device = but_device;
         n->type = type;
         n->len = strlen(text);
         SOTTO_ASSERT(n->len < sizeof(n->text));
@@ -88,7 +92,7 @@ static void prekeys_low(struct gateway *g, struct id user, uint8_t device)
     if (directory_key_counts(g->services->directory, user, device, &ec, &kem) != PROBLEM_NONE) return;
     char text[160];
     snprintf(text, sizeof(text), "{\"type\":\"prekeys.low\",\"ecPrekeys\":%u,\"kemPrekeys\":%u}", ec, kem);
-    send_sessions(g, user, device, "prekeys.low", text);
+    send_sessions(g, user, device, 0, "prekeys.low", text);
 }
 
 void gateway_directory_change(void *ctx, enum directory_change what, struct id user, uint8_t device)
@@ -98,10 +102,13 @@ void gateway_directory_change(void *ctx, enum directory_change what, struct id u
     case CHANGE_DEVICE_REVOKED: close_sessions(g, user, device, CLOSE_SIGN_IN); break;
     case CHANGE_USER_DELETED: close_sessions(g, user, 0, CLOSE_GONE); break;
     case CHANGE_DEVICES:
-        send_sessions(g, user, 0, "devices.changed", "{\"type\":\"devices.changed\"}");
+        send_sessions(g, user, 0, 0, "devices.changed", "{\"type\":\"devices.changed\"}");
         break;
     case CHANGE_PREKEYS_LOW: prekeys_low(g, user, device); break;
-    case CHANGE_PROFILE: settings_changed(g, user); break;
+    case CHANGE_PROFILE:
+        settings_changed(g, user);
+        send_sessions(g, user, 0, device, "account.changed", "{\"type\":\"account.changed\"}");
+        break;
     case CHANGE_PASSWORD: break; /* every revoked device is told apart */
     }
 }

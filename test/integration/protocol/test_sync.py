@@ -323,6 +323,24 @@ def test_own_devices_hear_of_new_ones(server):
         s.expect("devices.changed")
 
 
+def test_own_devices_hear_what_another_changed(server):
+    """Profile, settings, contacts, blocks; the one that did it knows."""
+    d, friend = register(server), register(server)
+    other = d.another()
+    with d.connect() as mine, other.connect() as s, friend.connect() as f:
+        changes = [lambda: mine.request("account.update", displayName="Dora"),
+                   lambda: d.api.ok("PATCH", "/account", {"readReceipts": False}),
+                   lambda: mine.request("contact.put", userId=friend.user_id, alias="Freddie"),
+                   lambda: mine.request("block.put", userId=friend.user_id),
+                   lambda: d.api.ok("DELETE", f"/blocks/{friend.user_id}"),
+                   lambda: d.api.ok("DELETE", f"/contacts/{friend.user_id}")]
+        for change in changes:
+            change()
+            assert s.expect("account.changed") == {"type": "account.changed"}
+        d.api.ok("DELETE", f"/blocks/{friend.user_id}")  # nothing changed
+        assert [e["type"] for e in s.quiet() + mine.quiet() + f.quiet()] == []
+
+
 def test_prekeys_low(server):
     from test_operations import keys
     a, b = register(server), register(server)

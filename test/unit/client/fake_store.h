@@ -202,6 +202,7 @@ static inline const char *event_name(const struct client_event *e)
     case CLIENT_EVENT_HOLE: return "hole";
     case CLIENT_EVENT_BROKEN_CHAIN: return "broken-chain";
     case CLIENT_EVENT_DEVICES: return "devices";
+    case CLIENT_EVENT_ACCOUNT: return "account";
     case CLIENT_EVENT_PREKEYS_LOW: return "prekeys-low";
     case CLIENT_EVENT_FLOW: return "flow";
     case CLIENT_EVENT_PROBLEM: return "problem";

@@ -276,7 +276,7 @@ static void delete_account__frees_name_and_phone__and_never_the_id(void **state)
     uint64_t retry_ms = 0;
     r.phone = SLICE_LIT("+491701234567");
     assert_int_equal(directory_register(f->d, &r, &f->why, &anna), PROBLEM_NONE);
-    assert_int_equal(directory_put_contact(f->d, berta.user, anna.user, SLICE_LIT(""), &f->why), PROBLEM_NONE);
+    assert_int_equal(directory_put_contact(f->d, berta.user, 1, anna.user, SLICE_LIT(""), &f->why), PROBLEM_NONE);
     assert_int_equal(directory_delete_account(f->d, anna.user, SLICE_LIT("wrong password"), address, &retry_ms),
                      PROBLEM_CREDENTIALS);
     assert_int_equal(directory_delete_account(f->d, anna.user, r.password, address, &retry_ms), PROBLEM_NONE);

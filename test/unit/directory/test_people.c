@@ -44,13 +44,13 @@ static void update_profile__changes_what_is_given__and_leaves_the_rest(void **st
     struct credentials anna = add_user(f, "anna"), berta = add_user(f, "berta");
     struct profile_change change = {.display_name = SLICE_LIT("Anna B."), .phone = SLICE_LIT("+491701234567")};
     struct profile p;
-    assert_int_equal(directory_update_profile(f->d, anna.user, &change, &f->why), PROBLEM_NONE);
-    assert_true(was_told(f, CHANGE_PROFILE, anna.user, 0));
+    assert_int_equal(directory_update_profile(f->d, anna.user, 1, &change, &f->why), PROBLEM_NONE);
+    assert_true(was_told(f, CHANGE_PROFILE, anna.user, 1));
     bool off = true;
     uint8_t visibility = VISIBLE_CONTACTS, wrong = 3;
     change = (struct profile_change){
         .picture = SLICE_LIT("media/abc"), .receipts_off = &off, .presence_visibility = &visibility};
-    assert_int_equal(directory_update_profile(f->d, anna.user, &change, &f->why), PROBLEM_NONE);
+    assert_int_equal(directory_update_profile(f->d, anna.user, 1, &change, &f->why), PROBLEM_NONE);
     assert_int_equal(directory_profile(f->d, anna.user, &p), PROBLEM_NONE);
     assert_string_equal(p.display_name, "Anna B.");
     assert_string_equal(p.phone, "+491701234567");
@@ -61,13 +61,13 @@ static void update_profile__changes_what_is_given__and_leaves_the_rest(void **st
     assert_string_equal(p.phone, "");
 
     change = (struct profile_change){.display_name = SLICE_LIT("B"), .phone = SLICE_LIT("+491701234567")};
-    assert_int_equal(directory_update_profile(f->d, berta.user, &change, &f->why), PROBLEM_PHONE_TAKEN);
+    assert_int_equal(directory_update_profile(f->d, berta.user, 1, &change, &f->why), PROBLEM_PHONE_TAKEN);
     assert_int_equal(directory_profile(f->d, berta.user, &p), PROBLEM_NONE);
     assert_string_equal(p.display_name, "berta");
     change = (struct profile_change){.presence_visibility = &wrong};
-    assert_int_equal(directory_update_profile(f->d, berta.user, &change, &f->why), PROBLEM_BAD_FIELD);
+    assert_int_equal(directory_update_profile(f->d, berta.user, 1, &change, &f->why), PROBLEM_BAD_FIELD);
     change = (struct profile_change){.phone = SLICE_LIT(""), .display_name = SLICE_LIT("")};
-    assert_int_equal(directory_update_profile(f->d, anna.user, &change, &f->why), PROBLEM_NONE);
+    assert_int_equal(directory_update_profile(f->d, anna.user, 1, &change, &f->why), PROBLEM_NONE);
     assert_int_equal(directory_profile(f->d, anna.user, &p), PROBLEM_NONE);
     assert_string_equal(p.phone, "");
     assert_string_equal(p.display_name, "anna");
@@ -101,14 +101,14 @@ static void contacts__are_listed_with_alias_and_block(void **state)
 {
     struct fixture *f = *state;
     struct id anna = add_user(f, "anna").user, berta = add_user(f, "berta").user, carl = add_user(f, "carl").user;
-    assert_int_equal(directory_put_contact(f->d, anna, anna, SLICE_LIT(""), &f->why), PROBLEM_BAD_FIELD);
-    assert_int_equal(directory_put_contact(f->d, anna, (struct id){{5}}, SLICE_LIT(""), &f->why),
+    assert_int_equal(directory_put_contact(f->d, anna, 1, anna, SLICE_LIT(""), &f->why), PROBLEM_BAD_FIELD);
+    assert_int_equal(directory_put_contact(f->d, anna, 1, (struct id){{5}}, SLICE_LIT(""), &f->why),
                      PROBLEM_NO_SUCH_USER);
-    assert_int_equal(directory_put_contact(f->d, anna, berta, SLICE_LIT("B"), &f->why), PROBLEM_NONE);
-    assert_int_equal(directory_put_contact(f->d, anna, berta, SLICE_LIT("Bertie"), &f->why), PROBLEM_NONE);
-    assert_int_equal(directory_set_blocked(f->d, anna, berta, true), PROBLEM_NONE);
-    assert_int_equal(directory_set_blocked(f->d, anna, carl, true), PROBLEM_NONE);
-    assert_int_equal(directory_set_blocked(f->d, anna, anna, true), PROBLEM_BAD_FIELD);
+    assert_int_equal(directory_put_contact(f->d, anna, 1, berta, SLICE_LIT("B"), &f->why), PROBLEM_NONE);
+    assert_int_equal(directory_put_contact(f->d, anna, 1, berta, SLICE_LIT("Bertie"), &f->why), PROBLEM_NONE);
+    assert_int_equal(directory_set_blocked(f->d, anna, 1, berta, true), PROBLEM_NONE);
+    assert_int_equal(directory_set_blocked(f->d, anna, 1, carl, true), PROBLEM_NONE);
+    assert_int_equal(directory_set_blocked(f->d, anna, 1, anna, true), PROBLEM_BAD_FIELD);
     struct list l = {.count = 0};
     assert_int_equal(directory_contacts(f->d, anna, add_to_list, &l), PROBLEM_NONE);
     assert_int_equal(l.count, 2);
@@ -117,9 +117,9 @@ static void contacts__are_listed_with_alias_and_block(void **state)
     assert_true(l.items[0].listed && l.items[0].blocked);
     assert_string_equal(l.items[1].username, "carl");
     assert_true(!l.items[1].listed && l.items[1].blocked);
-    assert_int_equal(directory_remove_contact(f->d, anna, berta), PROBLEM_NONE);
-    assert_int_equal(directory_remove_contact(f->d, anna, berta), PROBLEM_NOT_FOUND);
-    assert_int_equal(directory_set_blocked(f->d, anna, carl, false), PROBLEM_NONE);
+    assert_int_equal(directory_remove_contact(f->d, anna, 1, berta), PROBLEM_NONE);
+    assert_int_equal(directory_remove_contact(f->d, anna, 1, berta), PROBLEM_NOT_FOUND);
+    assert_int_equal(directory_set_blocked(f->d, anna, 1, carl, false), PROBLEM_NONE);
     l.count = 0;
     assert_int_equal(directory_contacts(f->d, anna, add_to_list, &l), PROBLEM_NONE);
     assert_int_equal(l.count, 1);
@@ -137,9 +137,9 @@ static void view__is_kept_until_something_changes(void **state)
     assert_int_equal(before->devices_count, 1);
     user_view_unref(peeked);
 
-    assert_int_equal(directory_set_blocked(f->d, anna, berta, true), PROBLEM_NONE);
+    assert_int_equal(directory_set_blocked(f->d, anna, 1, berta, true), PROBLEM_NONE);
     assert_null(directory_peek(f->d, anna));
-    assert_int_equal(directory_put_contact(f->d, anna, berta, SLICE_LIT(""), &f->why), PROBLEM_NONE);
+    assert_int_equal(directory_put_contact(f->d, anna, 1, berta, SLICE_LIT(""), &f->why), PROBLEM_NONE);
     login(f, "anna");
     struct user_view *after = view_of(f, anna);
     assert_true(user_view_blocks(after, berta) && user_view_has_contact(after, berta));
@@ -159,7 +159,7 @@ static void view__finds_each_of_many_blocks(void **state)
         char name[16];
         snprintf(name, sizeof name, "user%zu", i);
         others[i] = add_user(f, name).user;
-        if (i % 2 == 0) assert_int_equal(directory_set_blocked(f->d, anna, others[i], true), PROBLEM_NONE);
+        if (i % 2 == 0) assert_int_equal(directory_set_blocked(f->d, anna, 1, others[i], true), PROBLEM_NONE);
     }
     struct user_view *v = view_of(f, anna);
     assert_int_equal(v->blocks_count, 10);

@@ -173,7 +173,7 @@ static void poll_changes__reads_many_batches__and_outlives_pruning(void **state)
         bool off = i % 2 == 0;
         struct profile_change change = {.receipts_off = &off};
         struct directory *writer = i % 3 == 0 ? f->d : operator_side;
-        assert_int_equal(directory_update_profile(writer, c.user, &change, &f->why), PROBLEM_NONE);
+        assert_int_equal(directory_update_profile(writer, c.user, 1, &change, &f->why), PROBLEM_NONE);
     }
     f->changes_count = 0;
     directory_poll_changes(f->d);
