@@ -17,7 +17,7 @@
 #include <stdlib.h>
 #include <sys/mman.h>
 
-enum { LIMITER_WAYS = 8, LIMITER_LOCKS = 64, BEHIND_MAX_MS = 10 * 60 * 1000 };
+enum { LIMITER_WAYS = 8, LIMITER_LOCKS = 64, BEHIND_MAX_MS = 10 * 60 * 1000, REST_MS = 60 * 60 * 1000 };
 
 struct bucket {
     uint64_t key; /* 0: free */
@@ -91,15 +91,22 @@ static float bucket_level(const struct bucket *b, const struct rate *rate, uint3
     return (float)(tokens < rate->burst ? tokens : rate->burst);
 }
 
+/* How little the bucket would be missed: what nobody has drawn from for REST_MS has
+ * filled up since, whatever it held then (but for rates of a few an hour). */
+static float bucket_spare(const struct bucket *b, uint32_t now_ms)
+{
+    return bucket_now(b, now_ms) - b->at_ms >= REST_MS ? INFINITY : b->tokens;
+}
+
 /* The bucket of the key, or the place for it: a free one, else the fullest. */
-static struct bucket *bucket_place(struct bucket_set *set, uint64_t key)
+static struct bucket *bucket_place(struct bucket_set *set, uint64_t key, uint32_t now_ms)
 {
     struct bucket *best = &set->ways[0];
     for (size_t i = 0; i < LIMITER_WAYS; i++) {
         struct bucket *b = &set->ways[i];
         if (b->key == key) return b;
         if (best->key == 0) continue;
-        if (b->key == 0 || b->tokens > best->tokens) best = b;
+        if (b->key == 0 || bucket_spare(b, now_ms) > bucket_spare(best, now_ms)) best = b;
     }
     return best;
 }
@@ -113,7 +120,7 @@ bool limiter_take(struct limiter *l, enum bucket_kind kind, struct id key, uint8
     pthread_mutex_t *mutex = &l->locks[at % LIMITER_LOCKS].mutex;
     uint32_t now = (uint32_t)now_ms;
     pthread_mutex_lock(mutex);
-    struct bucket *b = bucket_place(&l->sets[at], hash);
+    struct bucket *b = bucket_place(&l->sets[at], hash, now);
     if (b->key != hash) *b = (struct bucket){hash, (float)rate->burst, now};
     now = bucket_now(b, now);
     float level = bucket_level(b, rate, now);
@@ -133,7 +140,7 @@ void limiter_give_back(struct limiter *l, enum bucket_kind kind, struct id key, 
     size_t at = hash & l->sets_mask;
     pthread_mutex_t *mutex = &l->locks[at % LIMITER_LOCKS].mutex;
     pthread_mutex_lock(mutex);
-    struct bucket *b = bucket_place(&l->sets[at], hash);
+    struct bucket *b = bucket_place(&l->sets[at], hash, 0);
     if (b->key == hash && b->tokens + 1.0F <= (float)rate->burst) b->tokens += 1.0F;
     pthread_mutex_unlock(mutex);
 }

@@ -3,7 +3,7 @@
  * A bucket that nobody has drawn from is full and need not be remembered; so
  * the table is a cache of those that are not. 8 buckets share a set; when a set
  * has no free place the fullest bucket gives way, the one whose loss matters
- * least. Under a flood of distinct keys a few of them may so draw more than
+ * least; before it those that nobody has drawn from for an hour. Under a flood of distinct keys a few of them may so draw more than
  * they should; memory does not grow, and no key draws less.
  */
 #ifndef SOTTO_GATEWAY_RATELIMIT_H

@@ -83,6 +83,23 @@ static void limiter__time_goes_round__counts_on(void **state)
     limiter_destroy(&l);
 }
 
+/* What stood empty long ago leaves its place to those who draw now. */
+static void limiter__table_full_of_old_keys__limits_new_ones(void **state)
+{
+    (void)state;
+    struct limiter *l = limiter_create(16, 42);
+    const struct rate rate = {.per_second = 0.0001, .burst = 5};
+    uint64_t retry, now = 1000;
+    for (uint64_t i = 1000; i < 5000; i++)
+        for (int k = 0; k < 5; k++) (void)!limiter_take(l, BUCKET_ADDRESS, key_of(i), 0, &rate, now, &retry);
+    now += 3600 * 1000;
+    int given = 0;
+    for (int k = 0; k < 20; k++) /* sixteen keys, less than a set each */
+        for (uint64_t i = 1; i <= 16; i++) given += limiter_take(l, BUCKET_ADDRESS, key_of(i), 0, &rate, now, &retry);
+    assert_int_equal(given, 16 * 5);
+    limiter_destroy(&l);
+}
+
 /* Loops that serve one address have clocks of their own. */
 static void limiter__times_out_of_order__refill_nothing(void **state)
 {
@@ -110,6 +127,7 @@ int main(void)
         cmocka_unit_test(limiter__flood_of_keys__does_not_free_an_empty_bucket),
         cmocka_unit_test(limiter__time_goes_round__counts_on),
         cmocka_unit_test(limiter__times_out_of_order__refill_nothing),
+        cmocka_unit_test(limiter__table_full_of_old_keys__limits_new_ones),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
