@@ -96,7 +96,7 @@ const struct option option_table[] = {
     {limits, "request-timeout", OPTION_DURATION, AT(limits.request_timeout_ms), 100, SECONDS(3600), NULL, NULL, true,
      "Time for a whole HTTP request to arrive."},
     {limits, "keepalive-timeout", OPTION_DURATION, AT(limits.keepalive_timeout_ms), 100, DAYS(1), NULL, NULL, true,
-     "An HTTP connection without a request is closed after this."},
+     "An HTTP connection without a request, or whose client reads nothing of the answer, is closed after this."},
     {limits, "presence-ttl", OPTION_DURATION, AT(limits.presence_ttl_ms), 100, DAYS(1), NULL, NULL, true,
      "A user counts as online for so long after the last sign of life."},
     {limits, "typing-ttl", OPTION_DURATION, AT(limits.typing_ttl_ms), 100, SECONDS(3600), NULL, NULL, true,
