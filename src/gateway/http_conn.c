@@ -29,7 +29,7 @@ enum { PAGE_MAX = 8 * 1024 * 1024, BUSY_RETRY_MS = 1000 };
 struct http_state {
     struct http_parser *parser;
     size_t body_counted; /* of gateway.body_bytes */
-    size_t unread;       /* bytes of answers that were queued when last looked at */
+    size_t unread;       /* bytes of answers that the peer had not got when last looked at */
     bool keep_alive; /* of the request being served */
     bool head;       /* answer without the body */
     bool serving;
@@ -145,9 +145,10 @@ void http_done(struct conn *c)
 {
     if (!conn_alive(c) || c->http == NULL) return;
     c->http->serving = false;
-    c->http->unread = stream_queued(c->stream);
+    size_t queued = stream_queued(c->stream);
+    c->http->unread = queued == 0 ? 0 : stream_unread(c->stream);
     /* A long answer goes out first (see http_drained): closing would give it a moment only. */
-    if (!c->http->keep_alive && c->http->unread < CONN_COUNTED_MIN) {
+    if (!c->http->keep_alive && queued < CONN_COUNTED_MIN) {
         conn_close(c, 0);
         return;
     }
@@ -169,7 +170,7 @@ void http_drained(struct conn *c)
 static bool http_reads(struct conn *c)
 {
     size_t before = c->http->unread;
-    c->http->unread = stream_queued(c->stream);
+    c->http->unread = stream_unread(c->stream);
     return c->http->unread < before;
 }
 

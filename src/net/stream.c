@@ -34,8 +34,10 @@
 #include "net/stream_private.h"
 
 #include <errno.h>
+#include <linux/sockios.h>
 #include <stdlib.h>
 #include <sys/epoll.h>
+#include <sys/ioctl.h>
 #include <unistd.h>
 
 enum {
@@ -354,6 +356,13 @@ size_t stream_queued(const struct stream *s)
     size_t queued = output_left(s->out);
     if (s->tls != NULL) queued += output_left(*tls_cipher(s->tls));
     return queued;
+}
+
+size_t stream_unread(const struct stream *s)
+{
+    int held = 0;
+    if (s->watch.fd < 0 || ioctl(s->watch.fd, SIOCOUTQ, &held) != 0 || held < 0) held = 0;
+    return stream_queued(s) + (size_t)held;
 }
 
 struct buffer *stream_output(struct stream *s)
