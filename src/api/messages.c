@@ -210,8 +210,12 @@ static void send_go(struct call *c)
         p = engine_draining(c->services->engine) ? PROBLEM_DRAINING : PROBLEM_BUSY;
     direct_deinit(&s->direct); /* now, while they are at hand: the answer does without */
     if (p == PROBLEM_DEVICES_STALE && call_work(c, again_look, again_looked)) return;
-    if (p != PROBLEM_NONE) finish(c, p);
-    else call_count(c, STAGE_ACCEPTED);
+    if (p != PROBLEM_NONE) {
+        finish(c, p);
+        return;
+    }
+    call_count(c, STAGE_ACCEPTED);
+    call_forget(c);
 }
 
 static void send_load(struct call *c)

@@ -102,7 +102,8 @@ static void on_submitted(struct call *c, const struct submission *s)
         buffer_clear(&c->why);
         buffer_append_str(&c->why, "There is no such message yet.");
     }
-    mark_done(c, s->answer.problem);
+    if (c->context == NULL) call_finish(c, s->answer.problem); /* one alone */
+    else mark_done(c, s->answer.problem);
 }
 
 /* False: nothing is to be recorded. */
@@ -147,7 +148,9 @@ static void marks_go(struct call *c)
         mark_submit(c, i);
         direct_deinit(&m->directs[i]); /* now, while they are at hand */
     }
-    mark_done(c, PROBLEM_NONE);
+    bool alone = m->count == 1 && m->waiting == 2;
+    if (alone) call_forget(c);
+    else mark_done(c, PROBLEM_NONE);
 }
 
 static void marks_load(struct call *c)

@@ -1,7 +1,8 @@
 /* Calls: one request from its bytes to its answer.
  *
- * A call comes from the loop's free list with its arena inside, so that the
- * busy path touches the heap only for what is larger than a few kilobytes. It
+ * A call and the desk that it is handled on come from the loop's free lists, so that
+ * the busy path touches the heap only for what is larger than a few kilobytes. The desk
+ * can go back while the call waits for the engine (call_forget). A call
  * holds its connection's memory until it is answered. On the way it may leave
  * the loop twice: to a worker (handlers that block, caches that missed) and to
  * the engine (records); both come back through the loop's mailbox. Nobody but
@@ -20,7 +21,6 @@
 #include <stdio.h>
 #include <stdlib.h>
 
-enum { CALL_PREFETCH = 1024 };
 enum { CALL_ARENA_MAX = 8 * 1024 * 1024, CALL_ANSWER_MAX = 8 * 1024 * 1024, CALL_HEAD_MAX = 4096, CALL_WHY_MAX = 512,
        THROTTLED_EVERY_MS = 1000, RETRY_AFTER_MS = 1000 };
 
@@ -41,27 +41,77 @@ static void request_id_make(struct gateway_loop *gl, char out[CALL_REQUEST_ID_LE
     out[CALL_REQUEST_ID_LEN] = '\0';
 }
 
+static struct desk *desk_create(void)
+{
+    struct desk *d = sotto_alloc(sizeof(*d));
+    buffer_init(&d->answer, CALL_ANSWER_MAX);
+    buffer_init(&d->why, CALL_WHY_MAX);
+    return d;
+}
+
+static size_t desk_destroy(struct desk *d)
+{
+    size_t bytes = sizeof(*d) + d->answer.size + d->why.size;
+    buffer_deinit(&d->answer);
+    buffer_deinit(&d->why);
+    free(d);
+    return bytes;
+}
+
+static size_t desks_free(struct gateway_loop *gl, size_t count)
+{
+    size_t bytes = 0;
+    while (count-- > 0 && gl->desks != NULL) {
+        struct desk *d = gl->desks;
+        gl->desks = d->next;
+        gl->desks_count--;
+        bytes += desk_destroy(d);
+    }
+    return bytes;
+}
+
+static void desk_begin(struct call_state *cs)
+{
+    struct gateway_loop *gl = cs->loop;
+    struct desk *d = gl->desks;
+    if (d != NULL) {
+        gl->desks = d->next;
+        gl->desks_count--;
+        if (gl->desks_count < gl->desks_low) gl->desks_low = gl->desks_count;
+    } else {
+        d = desk_create();
+    }
+    cs->desk = d;
+    cs->call.answer_bytes = d->answer;
+    cs->call.answer_bytes.max = CALL_ANSWER_MAX;
+    cs->call.why = d->why;
+    cs->call.answer = json_writer_of(&cs->call.answer_bytes);
+    arena_init(&cs->call.arena, d->memory, sizeof(d->memory), CALL_ARENA_MAX);
+}
+
+static void desk_end(struct call_state *cs)
+{
+    struct gateway_loop *gl = cs->loop;
+    struct desk *d = cs->desk;
+    if (d == NULL) return;
+    cs->desk = NULL;
+    arena_deinit(&cs->call.arena);
+    d->answer = cs->call.answer_bytes;
+    d->why = cs->call.why;
+    buffer_clear(&d->why);
+    if (d->answer.size > GATEWAY_ANSWER_KEEP) buffer_deinit(&d->answer);
+    else buffer_clear(&d->answer);
+    d->next = gl->desks;
+    gl->desks = d;
+    gl->desks_count++;
+}
+
 struct call_state *call_create(struct conn *c, const struct operation *op)
 {
     struct gateway_loop *gl = conn_loop(c);
     struct gateway *g = gl->gateway;
-    struct call_state *cs = gl->free_calls;
-    struct buffer answer, why;
-    if (cs != NULL) {
-        gl->free_calls = cs->next_free;
-        prefetch(gl->free_calls, offsetof(struct call_state, memory) + CALL_PREFETCH);
-        gl->free_calls_count--;
-        if (gl->free_calls_count < gl->free_calls_low) gl->free_calls_low = gl->free_calls_count;
-        answer = cs->call.answer_bytes;
-        why = cs->call.why;
-    } else {
-        cs = sotto_alloc(sizeof(*cs));
-        buffer_init(&answer, CALL_ANSWER_MAX);
-        buffer_init(&why, CALL_WHY_MAX);
-    }
-    memset(cs, 0, offsetof(struct call_state, memory));
-    cs->call.answer_bytes = answer;
-    cs->call.why = why;
+    struct call_state *cs = pool_take(&gl->calls, sizeof(*cs));
+    memset(cs, 0, sizeof(*cs));
     cs->loop = gl;
     cs->conn = c;
     cs->call.op = op;
@@ -69,8 +119,7 @@ struct call_state *call_create(struct conn *c, const struct operation *op)
     cs->call.limits = gateway_limits(g);
     cs->call.gateway = g;
     cs->call.received_us = clock_monotonic_us(g->services->clock);
-    cs->call.answer = json_writer_of(&cs->call.answer_bytes);
-    arena_init(&cs->call.arena, cs->memory, sizeof(cs->memory), CALL_ARENA_MAX);
+    desk_begin(cs);
     request_id_make(gl, cs->call.request_id);
     if (c->session.user != NULL) {
         cs->call.user = session_user_id(&c->session);
@@ -80,51 +129,42 @@ struct call_state *call_create(struct conn *c, const struct operation *op)
     return cs;
 }
 
+void call_forget(struct call *c)
+{
+    struct call_state *cs = (struct call_state *)c;
+    if (cs->re.data != NULL) {
+        memcpy(cs->re_kept, cs->re.data, cs->re.len); /* at most REQUEST_ID_MAX */
+        cs->re.data = cs->re_kept;
+    }
+    c->fields = (struct json){0};
+    c->context = NULL;
+    desk_end(cs);
+}
+
 void call_destroy(struct call_state *cs)
 {
-    struct gateway_loop *gl = cs->loop;
     struct conn *c = cs->conn;
-    arena_deinit(&cs->call.arena);
-    buffer_clear(&cs->call.why);
-    if (cs->call.answer_bytes.size > GATEWAY_ANSWER_KEEP) buffer_deinit(&cs->call.answer_bytes);
-    else buffer_clear(&cs->call.answer_bytes);
-    if (gl->free_calls_count < GATEWAY_CALLS_FREE_MAX) {
-        cs->next_free = gl->free_calls;
-        gl->free_calls = cs;
-        gl->free_calls_count++;
-    } else {
-        buffer_deinit(&cs->call.answer_bytes);
-        buffer_deinit(&cs->call.why);
-        free(cs);
-    }
+    desk_end(cs);
+    pool_give(&cs->loop->calls, cs, sizeof(*cs));
     conn_release(c);
 }
 
-static size_t calls_free(struct gateway_loop *gl, size_t count)
+void calls_init(struct gateway_loop *gl)
 {
-    size_t bytes = 0;
-    while (count-- > 0 && gl->free_calls != NULL) {
-        struct call_state *cs = gl->free_calls;
-        gl->free_calls = cs->next_free;
-        gl->free_calls_count--;
-        bytes += sizeof(*cs) + cs->call.answer_bytes.size + cs->call.why.size;
-        buffer_deinit(&cs->call.answer_bytes);
-        buffer_deinit(&cs->call.why);
-        free(cs);
-    }
-    return bytes;
+    pool_init(&gl->calls, sizeof(struct call_state), sizeof(struct call_state), GATEWAY_CALLS_FREE_MAX);
 }
 
 size_t calls_trim(struct gateway_loop *gl)
 {
-    size_t bytes = calls_free(gl, gl->free_calls_low);
-    gl->free_calls_low = gl->free_calls_count;
-    return bytes;
+    size_t bytes = desks_free(gl, gl->desks_low);
+    gl->desks_low = gl->desks_count;
+    return bytes + pool_trim(&gl->calls);
 }
 
 void calls_deinit(struct gateway_loop *gl)
 {
-    calls_free(gl, SIZE_MAX);
+    desks_free(gl, SIZE_MAX);
+    pool_deinit(&gl->calls);
 }
 
 /* ---- For handlers ------------------------------------------------------- */
@@ -210,6 +250,7 @@ static void submission_answered(struct mail *mail, void *receiver)
     struct call_state *cs = s->ctx;
     (void)receiver;
     struct pool *pool = &cs->loop->submissions; /* the call may end */
+    if (cs->desk == NULL) desk_begin(cs);
     cs->submitted(&cs->call, s);
     submission_destroy(s, pool);
 }

@@ -4,6 +4,13 @@
 
 #include "gateway/conn.h"
 
+/* What a request is handled on: memory for its arena, its answer and its complaint.
+ * Few are at work at a time, however many calls wait. */
+struct desk {
+    struct desk *next; /* free ones */
+    struct buffer answer, why;
+    _Alignas(16) uint8_t memory[CALL_DESK_ARENA];
+};
 struct call_state {
     struct call call; /* first: a handler's pointer is ours */
     struct gateway_loop *loop;
@@ -19,8 +26,8 @@ struct call_state {
     bool loading;          /* CONN_LOADING is ours */
     bool needs_token;      /* REST: the user is not known yet */
     uint64_t poll_timeout_ms, poll_limit; /* long-poll */
-    struct call_state *next_free;
-    _Alignas(16) uint8_t memory[CALL_INLINE_ARENA];
+    struct desk *desk;     /* NULL: call_forget has given it back */
+    uint8_t re_kept[REQUEST_ID_MAX];
 };
 
 /* A fresh call on this connection; holds it. op may be NULL (hello). */
@@ -34,7 +41,8 @@ void call_destroy(struct call_state *cs);
 void conn_resume(struct conn *c);
 /* Authenticates (REST), charges the buckets, runs the handler. */
 void call_begin(struct call_state *cs);
-/* Frees those kept calls that were not needed since the last time; their bytes. */
+void calls_init(struct gateway_loop *gl);
+/* Frees what was kept of calls and not needed since the last time; its bytes. */
 size_t calls_trim(struct gateway_loop *gl);
 void calls_deinit(struct gateway_loop *gl);
 /* The members of an error object, without braces. re: may be empty. */

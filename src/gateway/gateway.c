@@ -128,6 +128,7 @@ static enum sotto_err loop_state_init(struct gateway *g, struct gateway_loop *gl
     gl->request_seed = random_u64(g->services->random);
     gl->relieve.run = relieve_run;
     gl->wake_engine.run = wake_engine_run;
+    calls_init(gl);
     gl->tick.fired = tick_fired;
     gl->trim.fired = trim_fired;
     conn_slab_init(gl);

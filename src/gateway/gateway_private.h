@@ -76,8 +76,9 @@ struct gateway_loop {
     struct loop_timer due_timer;
     uint32_t next_due;       /* tick; 0: nothing armed */
 
-    struct call_state *free_calls;
-    size_t free_calls_count, free_calls_low; /* low: fewest since the last trim */
+    struct pool calls;       /* memory for the next ones */
+    struct desk *desks;      /* free ones, the last used first */
+    size_t desks_count, desks_low; /* low: fewest since the last trim */
     uint64_t request_seed, request_count;
 
     struct event_texts texts;
