@@ -11,23 +11,7 @@
 #include <sys/mman.h>
 
 #include "base/error.h"
-
-#if defined(__has_feature)
-#if __has_feature(address_sanitizer)
-#define SLAB_SANITIZED
-#endif
-#elif defined(__SANITIZE_ADDRESS__)
-#define SLAB_SANITIZED
-#endif
-#ifdef SLAB_SANITIZED
-#include <sanitizer/asan_interface.h>
-#include <sanitizer/lsan_interface.h>
-#else
-#define ASAN_POISON_MEMORY_REGION(at, len) ((void)(at), (void)(len))
-#define ASAN_UNPOISON_MEMORY_REGION(at, len) ((void)(at), (void)(len))
-#define __lsan_register_root_region(at, len) ((void)(at), (void)(len))
-#define __lsan_unregister_root_region(at, len) ((void)(at), (void)(len))
-#endif
+#include "base/sanitize.h"
 
 struct slab_object {
     struct slab_object *next;

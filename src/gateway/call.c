@@ -16,6 +16,7 @@
 #include "gateway/call_private.h"
 #include "gateway/peers.h"
 
+#include "base/sanitize.h"
 #include "core/conversation.h"
 
 #include <stdio.h>
@@ -54,6 +55,7 @@ static size_t desk_destroy(struct desk *d)
     size_t bytes = sizeof(*d) + d->answer.size + d->why.size;
     buffer_deinit(&d->answer);
     buffer_deinit(&d->why);
+    ASAN_UNPOISON_MEMORY_REGION(d->memory, sizeof(d->memory));
     free(d);
     return bytes;
 }
@@ -82,6 +84,7 @@ static void desk_begin(struct call_state *cs)
         d = desk_create();
     }
     cs->desk = d;
+    ASAN_UNPOISON_MEMORY_REGION(d->memory, sizeof(d->memory));
     cs->call.answer_bytes = d->answer;
     cs->call.answer_bytes.max = CALL_ANSWER_MAX;
     cs->call.why = d->why;
@@ -104,6 +107,7 @@ static void desk_end(struct call_state *cs)
     d->next = gl->desks;
     gl->desks = d;
     gl->desks_count++;
+    ASAN_POISON_MEMORY_REGION(d->memory, sizeof(d->memory));
 }
 
 struct call_state *call_create(struct conn *c, const struct operation *op)
