@@ -52,7 +52,9 @@ enum problem api_contact_put(struct call *c)
     struct contact_in in = {0};
     enum problem p = decode_other(c, USER_AND_ALIAS, &in);
     if (p != PROBLEM_NONE) return p;
-    return directory_put_contact(c->services->directory, c->user, c->device, in.user, in.alias, &c->why);
+    p = directory_put_contact(c->services->directory, c->user, c->device, in.user, in.alias, &c->why);
+    if (p == PROBLEM_BAD_FIELD) c->field = "alias";
+    return p;
 }
 
 enum problem api_contact_remove(struct call *c)

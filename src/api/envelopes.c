@@ -126,9 +126,10 @@ enum problem envelopes_build(struct call *c, struct json list, const struct user
     enum problem p = list_decode(c, list, given, count);
     if (p != PROBLEM_NONE) return p;
     /* Views list devices by id, so only the two people must be put in order. */
-    bool me_first = id_cmp(me->id, other->id) < 0;
-    size_t wanted_count = wanted_add(wanted, 0, me_first ? me : other, c);
-    wanted_count = wanted_add(wanted, wanted_count, me_first ? other : me, c);
+    bool me_first = other == NULL || id_cmp(me->id, other->id) < 0;
+    const struct user_view *first = me_first ? me : other, *second = me_first ? other : me;
+    size_t wanted_count = wanted_add(wanted, 0, first, c);
+    if (second != NULL) wanted_count = wanted_add(wanted, wanted_count, second, c);
     write_varint(body, count);
     for (size_t i = 0; i < count; i++)
         envelope_encode(&(struct envelope){given[i].user, (uint8_t)given[i].device, (uint8_t)given[i].kind,

@@ -9,16 +9,16 @@
  * as always, the recipient's devices get a stub. If the sender has blocked the
  * recipient, sending is refused, since an answer could never arrive.
  *
- * AGAIN. The engine knows a message that comes a second time. One whose list of devices is
- * not right any more never gets there: it is looked for in the store first, or a sender
- * whose answer was lost would make the list anew and send under another id.
+ * AGAIN. The engine knows a message that comes a second time. One that would be refused by
+ * now, since devices have come or gone, somebody is blocked or an account is deleted, may
+ * have been stored before all that, its answer lost on the way. So the engine is asked, in
+ * line behind what was submitted before, and only what it does not know is refused.
  */
 #include "api/api.h"
 #include "api/direct.h"
 #include "api/envelopes.h"
 
 #include "engine/engine.h"
-#include "engine/inbox.h"
 
 struct send {
     struct id to, conversation_id, reply_to;
@@ -28,11 +28,7 @@ struct send {
     bool urgent;
     bool has_to, has_conversation, has_reply_to, has_payload, has_envelopes;
     struct direct direct;
-    struct {
-        struct id conversation;
-        uint8_t payload_hash[HASH_LEN];
-        struct applied answer; /* DEVICES_STALE: it is not stored */
-    } again;
+    enum problem refused; /* unless it has been sent before */
 };
 
 #define AT(member) offsetof(struct send, member)
@@ -100,33 +96,22 @@ static void on_submitted(struct call *c, const struct submission *s)
     answer(c, s->record.conversation, s->record.message.client_msg_id, &s->answer);
 }
 
-/* ---- Again ---------------------------------------------------------------- */
-
-/* Worker thread. */
-static void again_look(struct call *c)
+/* What was prepared for a refusal. */
+static void drop_refusal(struct call *c)
 {
-    struct send *s = c->context;
-    struct applied *a = &s->again.answer;
-    uint8_t payload_hash[HASH_LEN];
-    enum sotto_err err = inbox_sent(engine_store(c->services->engine), s->again.conversation, c->user, c->device,
-                                    s->client_msg_id, a, payload_hash);
-    if (err == SOTTO_ERR_NOT_FOUND) {
-        a->problem = PROBLEM_DEVICES_STALE;
-    } else if (err != SOTTO_OK) {
-        a->problem = PROBLEM_INTERNAL;
-    } else if (memcmp(payload_hash, s->again.payload_hash, HASH_LEN) != 0) {
-        a->problem = PROBLEM_ID_CONFLICT;
-    }
+    call_error_details(c);
+    c->details = false;
+    c->field = NULL;
+    buffer_clear(&c->why);
 }
 
-static void again_looked(struct call *c)
+static void on_looked_up(struct call *c, const struct submission *s)
 {
-    const struct send *s = c->context;
-    if (s->again.answer.problem != PROBLEM_DEVICES_STALE) {
-        call_error_details(c);
-        c->details = false;
-    }
-    answer(c, s->again.conversation, s->client_msg_id, &s->again.answer);
+    const struct send *asked = c->context;
+    struct applied a = s->answer;
+    if (a.problem == PROBLEM_NOT_FOUND) a.problem = asked->refused;
+    else drop_refusal(c);
+    answer(c, s->record.conversation, s->record.message.client_msg_id, &a);
 }
 
 /* ---- Sending -------------------------------------------------------------- */
@@ -171,11 +156,24 @@ static enum problem send_body(struct call *c, struct send *s, struct record_mess
         m->body = buffer_slice(body);
     }
     body_hash(m->body_kind, m->body, m->payload_hash);
-    if (p == PROBLEM_DEVICES_STALE) {
-        s->again.conversation = s->direct.conversation;
-        memcpy(s->again.payload_hash, m->payload_hash, HASH_LEN);
-    }
     return p;
+}
+
+/* Checks and makes the message; sets s->refused where it is only to be asked for. */
+static enum problem send_make(struct call *c, struct send *s, struct record_message *m, struct buffer *body)
+{
+    enum problem p = send_check(c, s, m);
+    if (p == PROBLEM_FORBIDDEN || p == PROBLEM_NO_SUCH_USER) s->refused = p;
+    else if (p != PROBLEM_NONE) return p;
+    if (!call_limit_pair(c, s->direct.conversation)) return PROBLEM_RATE_LIMITED;
+    p = send_body(c, s, m, body);
+    if (p == PROBLEM_DEVICES_STALE && s->refused == PROBLEM_NONE) s->refused = p;
+    else if (p != PROBLEM_NONE && p != PROBLEM_DEVICES_STALE) return p;
+    if (s->refused == PROBLEM_NONE) return PROBLEM_NONE;
+    if (s->refused != PROBLEM_DEVICES_STALE) c->details = false;
+    m->flags |= MESSAGE_ONLY_REPEATED;
+    m->body = slice_of(NULL, 0); /* the hash is enough */
+    return PROBLEM_NONE;
 }
 
 /* Everything is known: check, encode, submit. */
@@ -197,23 +195,23 @@ static void send_go(struct call *c)
     m->media = s->media;
     m->has_reply_to = s->has_reply_to;
     m->reply_to = s->reply_to;
-    enum problem p = send_check(c, s, m);
-    if (p == PROBLEM_NONE && !call_limit_pair(c, s->direct.conversation)) p = PROBLEM_RATE_LIMITED;
-    if (p == PROBLEM_NONE) p = send_body(c, s, m, &body);
+    enum problem p = send_make(c, s, m, &body);
     if (p == PROBLEM_NONE) {
         m->message_id = id_time_ordered(call_random(c), now);
         record_encode(&r, encoded);
         if (encoded->overflow) p = PROBLEM_TOO_LARGE;
     }
     buffer_deinit(&body);
-    if (p == PROBLEM_NONE && !call_submit(c, encoded, on_submitted))
+    bool asks = s->refused != PROBLEM_NONE;
+    if (p == PROBLEM_NONE && !call_submit(c, encoded, asks ? on_looked_up : on_submitted))
         p = engine_draining(c->services->engine) ? PROBLEM_DRAINING : PROBLEM_BUSY;
     direct_deinit(&s->direct); /* now, while they are at hand: the answer does without */
-    if (p == PROBLEM_DEVICES_STALE && call_work(c, again_look, again_looked)) return;
     if (p != PROBLEM_NONE) {
+        if (asks) drop_refusal(c);
         finish(c, p);
         return;
     }
+    if (asks) return;
     call_count(c, STAGE_ACCEPTED);
     call_forget(c);
 }

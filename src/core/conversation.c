@@ -234,6 +234,10 @@ static void apply_message(struct conversation *c, const struct record_message *m
         answer_prior(prior, m->payload_hash, out);
         return;
     }
+    if (m->flags & MESSAGE_ONLY_REPEATED) {
+        out->problem = PROBLEM_NOT_FOUND;
+        return;
+    }
     if (c->kind == 0) {
         if (!m->has_peer) {
             out->problem = PROBLEM_NOT_FOUND;

@@ -49,14 +49,26 @@ bool field_password(struct slice password, struct buffer *why)
     return utf8_valid(password) || refuse(why, "The password is not valid UTF-8.");
 }
 
+/* Valid UTF-8 that a screen does not show but obeys: a control character (C0, DEL, C1), a
+ * separator of lines, or an embedding, override or isolate of writing direction (UAX #9), by
+ * which a name can look like another. Marks such as U+200F, which names need, are none. */
+static bool steers_screen(const uint8_t *at, size_t left)
+{
+    if (at[0] < 0x20 || at[0] == 0x7f) return true;
+    if (at[0] == 0xc2) return left > 1 && at[1] < 0xa0;
+    if (at[0] != 0xe2 || left < 3) return false;
+    return (at[1] == 0x80 && at[2] >= 0xa8 && at[2] <= 0xae) || (at[1] == 0x81 && at[2] >= 0xa6 && at[2] <= 0xa9);
+}
+
 bool field_text(struct slice text, size_t max, const char *name, struct buffer *why)
 {
     bool good = text.len <= max && utf8_valid(text);
-    for (size_t i = 0; i < text.len && good; i++) good = text.data[i] >= 0x20 && text.data[i] != 0x7f;
+    for (size_t i = 0; i < text.len && good; i++) good = !steers_screen(text.data + i, text.len - i);
     if (good) return true;
     if (why != NULL) {
         buffer_clear(why);
-        buffer_printf(why, "The %s is at most %zu bytes of UTF-8 without control characters.", name, max);
+        buffer_printf(why, "The %s is at most %zu bytes of UTF-8, without control characters and characters that turn the "
+                           "direction of writing.", name, max);
     }
     return false;
 }

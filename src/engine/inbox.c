@@ -423,36 +423,6 @@ enum sotto_err inbox_message(struct store *store, struct id user, struct id conv
     return err;
 }
 
-static enum sotto_err sent_row(struct store *store, struct id conversation, const struct key *dedupe,
-                               struct buffer *row, struct message *m)
-{
-    enum sotto_err err = store_get(store, STORE_DEDUPE, key_slice(dedupe), row);
-    if (err != SOTTO_OK) return err;
-    if (row->len != DEDUPE_ROW_LEN || memcmp(row->data, conversation.bytes, ID_LEN) != 0) return SOTTO_ERR_CORRUPT;
-    uint64_t sequence = load_be64(row->data + ID_LEN);
-    struct key key = key_message(conversation, sequence);
-    err = store_get(store, STORE_MESSAGE, key_slice(&key), row);
-    return err == SOTTO_OK ? message_row_decode(conversation, sequence, buffer_slice(row), m) : err;
-}
-
-enum sotto_err inbox_sent(struct store *store, struct id conversation, struct id sender, uint8_t device,
-                          struct slice client_msg_id, struct applied *answer_out, uint8_t payload_hash_out[HASH_LEN])
-{
-    struct key dedupe = key_dedupe(conversation, sender, device, client_msg_id);
-    struct buffer row;
-    struct message m;
-    buffer_init(&row, ROW_BYTES_MAX);
-    enum sotto_err err = sent_row(store, conversation, &dedupe, &row, &m);
-    if (err == SOTTO_OK) {
-        *answer_out = (struct applied){.repeated = true, .sequence = m.sequence, .ts_ms = m.record.ts_ms,
-                                       .message_id = m.record.message_id};
-        memcpy(answer_out->chain, m.chain, HASH_LEN);
-        memcpy(payload_hash_out, m.record.payload_hash, HASH_LEN);
-    }
-    buffer_deinit(&row);
-    return err;
-}
-
 /* ---- Lists -------------------------------------------------------------------- */
 
 /* Leaves the iterator on the newest visible message. */

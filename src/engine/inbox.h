@@ -49,11 +49,6 @@ SOTTO_CHECKED enum sotto_err inbox_history(struct store *store, struct id user, 
 /* One message and the conversation it is in, for the status per member. */
 SOTTO_CHECKED enum sotto_err inbox_message(struct store *store, struct id user, struct id conversation,
                                            uint64_t sequence, const struct inbox_sink *sink);
-/* What the sender of a message under that id was answered, and the hash of its body.
- * Errors: NOT_FOUND there is none; IO; CORRUPT. */
-SOTTO_CHECKED enum sotto_err inbox_sent(struct store *store, struct id conversation, struct id sender,
-                                        uint8_t device, struct slice client_msg_id, struct applied *answer_out,
-                                        uint8_t payload_hash_out[HASH_LEN]);
 /* Conversations of the user in id order, after `after` (NULL: from the start),
  * with the last visible message (NULL if none is left) and the number of unread
  * messages from others, counted up to INBOX_UNREAD_MAX. */

@@ -113,7 +113,7 @@ static void decode_message(struct reader *r, struct record_message *m)
     m->body_kind = read_u8(r);
     m->body = read_block(r, SOTTO_RECORD_MAX);
     if (m->body_kind != BODY_PAYLOAD && m->body_kind != BODY_ENVELOPES) r->failed = true;
-    if (m->flags & ~(MESSAGE_URGENT | MESSAGE_WITHHELD)) r->failed = true;
+    if (m->flags & ~(MESSAGE_URGENT | MESSAGE_WITHHELD | MESSAGE_ONLY_REPEATED)) r->failed = true;
     if (r->failed || m->body.len == 0) return; /* an expired row has no body */
     size_t count;
     if (m->body_kind == BODY_PAYLOAD ? m->body.len > SOTTO_PAYLOAD_MAX

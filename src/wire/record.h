@@ -52,6 +52,7 @@ enum record_kind {
 enum message_flag {
     MESSAGE_URGENT = 1,
     MESSAGE_WITHHELD = 2, /* the other side has blocked the sender: only the sender's devices see it */
+    MESSAGE_ONLY_REPEATED = 4, /* a question: has it been stored before? Never stored itself */
 };
 enum watermark_flag {
     WATERMARK_PRIVATE = 1, /* shared with the reader's own devices only */

@@ -177,6 +177,32 @@ def test_a_retry_after_a_device_has_joined_or_left(server, way):
     assert a.api.ok("GET", f"/conversations/{first['conversationId']}")["lastSequence"] == 1
 
 
+@pytest.mark.parametrize("enveloped", [False, True])
+def test_a_retry_after_a_block_or_a_deleted_account(server, enveloped):
+    a, b = register(server), register(server)
+    for i, d in enumerate([a, b]):
+        d.api.ok("PUT", "/keys", keys(100 + i))
+    body = {"envelopes": [envelope(b, 101, "for b")]} if enveloped else {"text": "hello"}
+    request = message(b, **body)
+    unsent = {**request, "clientMsgId": "not stored"}
+    first = a.api.ok("POST", "/messages", request)
+    ways = [request, {**{k: v for k, v in request.items() if k != "to"}, "conversationId": first["conversationId"]}]
+
+    def check(code):
+        for again in ways:
+            assert a.api.ok("POST", "/messages", again) == {**first, "repeated": True}
+        error = a.api.refused(code, "POST", "/messages", unsent)
+        assert not {"missing", "extra", "changed"} & set(error)
+        return error
+    a.api.ok("PUT", f"/blocks/{b.user_id}")
+    assert "You have blocked this user" in check("forbidden")["message"]
+    a.api.ok("DELETE", f"/blocks/{b.user_id}")
+    b.api.ok("DELETE", "/account", {"password": b.password})
+    check("no_such_user")
+    a.api.refused("no_such_user", "POST", "/messages", {**message(a, "x"), "to": str(uuid.uuid4())})
+    assert a.api.ok("GET", f"/conversations/{first['conversationId']}")["lastSequence"] == 1
+
+
 def test_sender_devices_need_envelopes_too(server):
     a, b = register(server), register(server)
     a2 = a.another()

@@ -185,14 +185,25 @@ def test_one_who_guesses_through_a_proxy_locks_nobody_else_out(server):
     ("keys.upload", {"signedPrekey": []}, "signedPrekey", "object"),
     ("message.read", {"marks": {}}, "marks", "list"),
     ("message.send", {"clientMsgId": "1", "messageType": "x", "envelopes": {}}, "envelopes", "list"),
-    ("device.rename", {"deviceId": 1, "name": "a\nb"}, "name", "control")])
+    ("device.rename", {"deviceId": 1, "name": "a\nb"}, "name", "control"),
+    ("account.update", {"displayName": "anna\u0085"}, "displayName", "control"),
+    ("account.update", {"displayName": "anna\u202egpj"}, "displayName", "direction"),
+    ("account.update", {"displayName": "\u2066anna"}, "displayName", "direction"),
+    ("contact.put", {"alias": "anna\u2028"}, "alias", "direction")])
 def test_what_has_the_wrong_shape_is_named(server, kind, fields, field, says):
     a, b = register(server), register(server)
-    if kind == "message.send":
-        fields = {**fields, "to": b.user_id}
+    if kind in ("message.send", "contact.put"):
+        fields = {**fields, "to" if kind == "message.send" else "userId": b.user_id}
     with a.connect() as s:
         error = s.refused("bad_field", kind, **fields)
         assert error["field"] == field and says in error["message"]
+
+
+@pytest.mark.parametrize("display_name", [
+    "\u200f\u05d0\u05e0\u05d4\u200e \u2603", "\u2027\u202f\u2065\u206a", "\u00a0", "\U0001f469\u200d\U0001f4bb"])
+def test_names_of_all_scripts(server, display_name):
+    d = register(server)
+    assert d.api.ok("PATCH", "/account", {"displayName": display_name})["displayName"] == display_name
 
 
 @pytest.mark.parametrize("path, field", [

@@ -66,6 +66,34 @@ static void engine__retry__with_an_id_in_order_of_time(void **state)
     check_retry(*state, "017f22e2-79b0-7cc3-98c4-dc0c0c07398f");
 }
 
+/* What is to be refused by now, behind the first in the queue or long after it. */
+static void engine__only_repeated__knows_what_was_stored_and_stores_nothing(void **state)
+{
+    struct fixture *f = *state;
+    struct record first = message_to(f, 1, 2, "k1", "hello"), asked = first;
+    asked.message.flags |= MESSAGE_ONLY_REPEATED;
+    asked.message.body = slice_of(NULL, 0);
+    struct applied a[3];
+    assert_int_equal(ask(f, &asked).problem, PROBLEM_NOT_FOUND);
+    submit(f, &first);
+    submit(f, &asked);
+    turn(f);
+    assert_int_equal(take_answers(f, a, 3), 2);
+    assert_true(a[1].repeated && id_eq(a[1].message_id, a[0].message_id));
+    fixture_crash(f);
+    struct applied later = ask(f, &asked);
+    assert_true(later.repeated && later.sequence == 1);
+    asked = message_to(f, 1, 2, "k1", "HELLO");
+    asked.message.flags |= MESSAGE_ONLY_REPEATED;
+    assert_int_equal(ask(f, &asked).problem, PROBLEM_ID_CONFLICT);
+    asked = message_to(f, 1, 2, "k2", "hello");
+    asked.message.flags |= MESSAGE_ONLY_REPEATED;
+    assert_int_equal(ask(f, &asked).problem, PROBLEM_NOT_FOUND);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 1);
+    assert_int_equal(engine_position(f->engine), 1);
+    assert_store_clean(f);
+}
+
 static void engine__retry__another_payload_is_a_conflict(void **state)
 {
     struct fixture *f = *state;
@@ -734,6 +762,7 @@ int main(void)
         TEST(engine__a_batch__wakes_who_waits_at_its_end),
         TEST(engine__retry__same_answer_in_the_batch_after_it_and_after_a_crash),
         TEST(engine__retry__with_an_id_in_order_of_time),
+        TEST(engine__only_repeated__knows_what_was_stored_and_stores_nothing),
         TEST(engine__retry__another_payload_is_a_conflict),
         TEST(engine__full__nothing_is_stored_and_it_recovers),
         TEST(engine__failed_batch__refusals_in_it_are_not_told),
