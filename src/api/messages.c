@@ -96,13 +96,11 @@ static void on_submitted(struct call *c, const struct submission *s)
     answer(c, s->record.conversation, s->record.message.client_msg_id, &s->answer);
 }
 
-/* What was prepared for a refusal. */
-static void drop_refusal(struct call *c)
+/* The differences between the devices, as something else is answered. */
+static void drop_details(struct call *c)
 {
     call_error_details(c);
     c->details = false;
-    c->field = NULL;
-    buffer_clear(&c->why);
 }
 
 static void on_looked_up(struct call *c, const struct submission *s)
@@ -110,7 +108,8 @@ static void on_looked_up(struct call *c, const struct submission *s)
     const struct send *asked = c->context;
     struct applied a = s->answer;
     if (a.problem == PROBLEM_NOT_FOUND) a.problem = asked->refused;
-    else drop_refusal(c);
+    else drop_details(c);
+    if (a.problem == PROBLEM_FORBIDDEN) buffer_append_str(&c->why, "You have blocked this user.");
     answer(c, s->record.conversation, s->record.message.client_msg_id, &a);
 }
 
@@ -133,10 +132,7 @@ static enum problem send_check(struct call *c, struct send *s, struct record_mes
         return PROBLEM_NONE;
     }
     if (d->other == NULL) return PROBLEM_NO_SUCH_USER;
-    if (user_view_blocks(d->me, d->peer)) {
-        buffer_append_str(&c->why, "You have blocked this user.");
-        return PROBLEM_FORBIDDEN;
-    }
+    if (user_view_blocks(d->me, d->peer)) return PROBLEM_FORBIDDEN;
     if (user_view_blocks(d->other, c->user)) m->flags |= MESSAGE_WITHHELD;
     m->has_peer = true;
     m->peer = d->peer;
@@ -167,10 +163,10 @@ static enum problem send_make(struct call *c, struct send *s, struct record_mess
     else if (p != PROBLEM_NONE) return p;
     if (!call_limit_pair(c, s->direct.conversation)) return PROBLEM_RATE_LIMITED;
     p = send_body(c, s, m, body);
-    if (p == PROBLEM_DEVICES_STALE && s->refused == PROBLEM_NONE) s->refused = p;
-    else if (p != PROBLEM_NONE && p != PROBLEM_DEVICES_STALE) return p;
+    if (p != PROBLEM_NONE && p != PROBLEM_DEVICES_STALE) return p;
+    if (s->refused == PROBLEM_NONE) s->refused = p;
+    else c->details = false; /* devices do not matter */
     if (s->refused == PROBLEM_NONE) return PROBLEM_NONE;
-    if (s->refused != PROBLEM_DEVICES_STALE) c->details = false;
     m->flags |= MESSAGE_ONLY_REPEATED;
     m->body = slice_of(NULL, 0); /* the hash is enough */
     return PROBLEM_NONE;
@@ -203,11 +199,12 @@ static void send_go(struct call *c)
     }
     buffer_deinit(&body);
     bool asks = s->refused != PROBLEM_NONE;
-    if (p == PROBLEM_NONE && !call_submit(c, encoded, asks ? on_looked_up : on_submitted))
+    if (p == PROBLEM_NONE && !call_submit(c, encoded, asks ? on_looked_up : on_submitted)) {
         p = engine_draining(c->services->engine) ? PROBLEM_DRAINING : PROBLEM_BUSY;
+        drop_details(c);
+    }
     direct_deinit(&s->direct); /* now, while they are at hand: the answer does without */
     if (p != PROBLEM_NONE) {
-        if (asks) drop_refusal(c);
         finish(c, p);
         return;
     }
