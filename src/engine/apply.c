@@ -235,7 +235,8 @@ static enum sotto_err delete_rows(struct engine *e, struct id conversation, uint
     }
     enum sotto_err err = store_iter_valid(it) ? SOTTO_OK : store_iter_error(it);
     store_iter_destroy(&it);
-    store_delete_range(e->batch, STORE_MESSAGE, key_slice(&key), key_slice(&end));
+    struct key first = key_conversation(conversation); /* before `from` there is nothing */
+    store_delete_range(e->batch, STORE_MESSAGE, key_slice(&first), key_slice(&end));
     e->erased = true;
     return err;
 }

@@ -37,6 +37,7 @@ void store_delete(struct store_batch *b, enum store_family f, struct slice key) 
 
 void store_delete_range(struct store_batch *b, enum store_family f, struct slice from, struct slice to)
 {
+    SOTTO_ASSERT(from.len <= STORE_RANGE_FROM_MAX);
     ops_of(b)->delete_range(b, f, from, to);
 }
 

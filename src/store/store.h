@@ -46,7 +46,8 @@ void store_put(struct store_batch *b, enum store_family f, struct slice key, str
 void store_put2(struct store_batch *b, enum store_family f, struct slice key, struct slice head,
                 struct slice tail);
 void store_delete(struct store_batch *b, enum store_family f, struct slice key);
-/* [from, to) */
+/* [from, to). from: at most STORE_RANGE_FROM_MAX bytes, the id that keys begin with. */
+enum { STORE_RANGE_FROM_MAX = ID_LEN };
 void store_delete_range(struct store_batch *b, enum store_family f, struct slice from, struct slice to);
 size_t store_batch_count(const struct store_batch *b);
 /* Writes and syncs. Errors: FULL no room, nothing written; IO nothing written;
