@@ -98,6 +98,7 @@ struct sync_state {
     struct id snapshot_after;/* conversations of the snapshot up to here were sent */
     uint64_t missed;         /* newest position that was dropped meanwhile */
     bool missed_passing;     /* … or an event without a position (long-poll) */
+    bool begun;              /* `cursor` says from where */
     bool running;            /* a job is with the workers */
     bool restart;            /* the client asked to go back to `restart_cursor` */
     bool restart_snapshot;

@@ -111,6 +111,7 @@ void sync_begin(struct conn *c, const struct cursor *cursor)
 {
     struct gateway *g = conn_loop(c)->gateway;
     struct sync_state *s = &conn_extra(c)->sync;
+    s->begun = true;
     if (s->running) {
         s->restart = true;
         s->restart_snapshot = cursor == NULL;
@@ -181,14 +182,14 @@ static void pump_finished(struct conn *c, const struct sync_job *j)
     s->check_device = false;
     /* A job begins only below the window: the client has read meanwhile. */
     c->extra->progress_tick = 0;
-    if (finished_badly(c, j)) return;
-    if (s->restart) {
+    if (s->restart && !j->gone) { /* what it found is not asked for any more */
         struct cursor cursor = s->restart_cursor;
         bool snapshot = s->restart_snapshot;
         s->restart = false;
         sync_begin(c, snapshot ? NULL : &cursor);
         return;
     }
+    if (finished_badly(c, j)) return;
     if (j->err == SOTTO_OK) {
         if (j->snapshot) finished_snapshot_page(c, j);
         else finished_batch(c, j);
@@ -251,6 +252,7 @@ void sync_continue(struct conn *c)
         poll_wake(c);
         return;
     }
+    if (!c->extra->sync.begun) return; /* the answer to hello is being sent */
     if (stream_queued(c->stream) < queue_window(conn_loop(c)->gateway)) job_start(c);
     else conn_arm(c, LAG_LOOK_MS);
 }
@@ -272,6 +274,7 @@ void sync_lag(struct conn *c, uint64_t missed)
     s->cursor = (struct cursor){.epoch = engine_epoch(g->services->engine), .position = c->position};
     /* Two events may share a position; if only the first was given, from before it. */
     if (missed == c->position && missed > 0) s->cursor.position--;
+    s->begun = true;
     s->missed = missed;
     s->say_live = true;
     c->mode = MODE_LAGGING;

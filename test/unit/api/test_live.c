@@ -145,6 +145,89 @@ static void live__revoked_device__is_told_to_sign_in(void **state)
     world_stop(&w);
 }
 
+static void live__cursor_older_than_retention__is_told_and_gets_a_snapshot(void **state)
+{
+    (void)state;
+    enum { DAY_MS = 24 * 60 * 60 * 1000 };
+    struct world w;
+    char cursor[128], reason[32], first[32], path[192], conversation[40];
+    world_start_keeping(&w, 1, NULL);
+    struct person anna = person_of(&rest, &w, "/accounts", "anna"), ben = person_of(&rest, &w, "/accounts", "ben");
+    peer_upgrade(&b, &w, 0);
+    peer_hello(&b, ben.token, NULL);
+    peer_expect(&b, "sync.done");
+    peer_value(&b, "cursor", cursor, sizeof(cursor));
+    peer_close(&b);
+    peer_upgrade(&a, &w, 0);
+    peer_hello(&a, anna.token, NULL);
+    for (int i = 1; i <= 3; i++) {
+        if (i == 3) atomic_fetch_add(&w.later_ms, (uint64_t)2 * DAY_MS);
+        peer_message(&a, ben.user, i, 16);
+        peer_expect(&a, "message.sent");
+    }
+    peer_value(&a, "conversationId", conversation, sizeof(conversation));
+    snprintf(path, sizeof(path), "/conversations/%s/messages?since=0", conversation);
+    for (int tries = 0;; tries++) { /* housekeeping comes once a second */
+        assert_int_equal(peer_rest(&rest, &w, "GET", path, ben.token, ""), 200);
+        if (strcmp(peer_value(&rest, "sequence", first, sizeof(first)), "3") == 0) break;
+        assert_true(tries < 200);
+        poll(NULL, 0, 100);
+    }
+    /* By long-poll, too. */
+    snprintf(path, sizeof(path), "/events/poll?timeoutMs=1&cursor=%s", cursor);
+    assert_int_equal(peer_rest(&rest, &w, "GET", path, ben.token, ""), 200);
+    assert_non_null(strstr(rest.text, "\"sync.reset\",\"reason\":\"expired\"},{\"type\":\"sync.snapshot\""));
+    peer_upgrade(&b, &w, 0);
+    peer_hello(&b, ben.token, cursor);
+    assert_true(peer_read(&b) && peer_is(&b, "sync.reset"));
+    assert_string_equal(peer_value(&b, "reason", reason, sizeof(reason)), "expired");
+    assert_true(peer_read(&b) && peer_is(&b, "sync.snapshot"));
+    assert_string_equal(peer_value(&b, "lastSequence", first, sizeof(first)), "3");
+    assert_true(peer_read(&b) && peer_is(&b, "sync.done"));
+    peer_value(&b, "cursor", cursor, sizeof(cursor));
+    peer_close(&b);
+    /* And from there on as always. */
+    peer_message(&a, ben.user, 4, 16);
+    peer_expect(&a, "message.sent");
+    peer_upgrade(&b, &w, 0);
+    peer_hello(&b, ben.token, cursor);
+    assert_true(peer_read(&b) && peer_is(&b, "sync.batch"));
+    assert_int_equal(take_numbers(b.text, 4), 5);
+    snprintf(path, sizeof(path), "/events/poll?timeoutMs=1&cursor=%s", cursor);
+    assert_int_equal(peer_rest(&rest, &w, "GET", path, ben.token, ""), 200);
+    assert_null(strstr(rest.text, "sync.reset"));
+    assert_int_equal(take_numbers(rest.text, 4), 5);
+    peer_close(&a);
+    peer_close(&b);
+    world_stop(&w);
+}
+
+static void three_requests(struct gateway_limits *l) { l->address = (struct rate){.per_second = 0.01, .burst = 3}; }
+
+static void live__hello_beyond_the_rate__is_told_to_wait(void **state)
+{
+    (void)state;
+    struct world w;
+    char hello[256], text[32];
+    world_start(&w, three_requests);
+    struct person anna = person_of(&rest, &w, "/accounts", "anna");
+    for (int i = 0; i < 2; i++) {
+        peer_upgrade(&a, &w, 0);
+        peer_hello(&a, anna.token, NULL);
+        peer_close(&a);
+    }
+    peer_upgrade(&a, &w, 0);
+    snprintf(hello, sizeof(hello), "{\"type\":\"hello\",\"token\":\"%s\"}", anna.token);
+    peer_send(&a, hello);
+    assert_true(peer_read(&a) && peer_is(&a, "error"));
+    assert_string_equal(peer_value(&a, "code", text, sizeof(text)), "rate_limited");
+    assert_in_range(strtoul(peer_value(&a, "retryAfterMs", text, sizeof(text)), NULL, 10), 1000, 100000);
+    while (peer_read(&a)) assert_true(peer_is(&a, "flow_control"));
+    assert_int_equal(a.closed, 4006);
+    peer_close(&a);
+    world_stop(&w);
+}
+
 static void live__drain__tells_clients_to_come_back(void **state)
 {
     (void)state;
@@ -167,6 +250,8 @@ int main(void)
         cmocka_unit_test(live__second_connection_of_the_device__replaces_the_first),
         cmocka_unit_test(live__slow_reader__loses_nothing),
         cmocka_unit_test(live__revoked_device__is_told_to_sign_in),
+        cmocka_unit_test(live__cursor_older_than_retention__is_told_and_gets_a_snapshot),
+        cmocka_unit_test(live__hello_beyond_the_rate__is_told_to_wait),
         cmocka_unit_test(live__drain__tells_clients_to_come_back),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -5,6 +5,7 @@
 
 #include <setjmp.h>
 #include <stdarg.h>
+#include <stdatomic.h>
 #include <stddef.h>
 #include <stdint.h>
 
@@ -37,7 +38,22 @@ struct world {
     struct services services;
     struct gateway_limits limits;
     struct gateway *gateway;
+    uint64_t retention_days;
+    struct clock_source clock; /* the system's, later_ms ahead */
+    _Atomic uint64_t later_ms;
 };
+
+static inline uint64_t world_wall_ms(void *ctx)
+{
+    struct world *w = ctx;
+    return clock_wall_ms(clock_system()) + atomic_load(&w->later_ms);
+}
+
+static inline uint64_t world_monotonic_us(void *ctx)
+{
+    (void)ctx;
+    return clock_monotonic_us(clock_system());
+}
 
 static inline void world_publish(void *ctx, struct event *const *events, size_t count)
 {
@@ -51,6 +67,7 @@ static inline void world_open(struct world *w, void (*tune)(struct gateway_limit
     char path[128];
     struct buffer why;
     buffer_init(&why, 4096);
+    w->clock = (struct clock_source){.wall_ms = world_wall_ms, .monotonic_us = world_monotonic_us, .ctx = w};
     w->metrics = metrics_create();
     w->log = log_create(STDERR_FILENO, LOG_WARN, false, clock_system());
     snprintf(path, sizeof(path), "%s/store", w->folder);
@@ -58,16 +75,17 @@ static inline void world_open(struct world *w, void (*tune)(struct gateway_limit
         .directory = path, .block_cache_bytes = 1 << 20, .write_buffer_bytes = 1 << 20}, &why, &w->store), SOTTO_OK);
     snprintf(path, sizeof(path), "%s/directory.db", w->folder);
     assert_int_equal(directory_open(&(struct directory_options){
-        .file = path, .clock = clock_system(), .random = random_system(), .metrics = w->metrics,
+        .file = path, .clock = &w->clock, .random = random_system(), .metrics = w->metrics,
         .registration = REGISTRATION_OPEN, .cache_bytes = 1 << 20, .argon2_ops = 1, .argon2_mem_bytes = 8192,
     }, &why, &w->directory), SOTTO_OK);
     assert_int_equal(engine_create(&(struct engine_options){
-        .store = w->store, .clock = clock_system(), .random = random_system(), .log = w->log, .metrics = w->metrics,
+        .store = w->store, .clock = &w->clock, .random = random_system(), .log = w->log, .metrics = w->metrics,
         .publish = world_publish, .publish_ctx = w, .cache_conversations = 1000, .housekeeping_ms = 1000,
+        .retention_days = w->retention_days,
     }, &why, &w->engine), SOTTO_OK);
     w->workers = workers_create(2, SOTTO_WORK_QUEUE_MAX);
     w->services = (struct services){.directory = w->directory, .engine = w->engine, .workers = w->workers,
-                                    .clock = clock_system(), .random = random_system(), .log = w->log,
+                                    .clock = &w->clock, .random = random_system(), .log = w->log,
                                     .metrics = w->metrics, .registration = REGISTRATION_OPEN,
                                     .server_name = "test", .version = "0"};
     gateway_limits_default(&w->limits);
@@ -83,13 +101,16 @@ static inline void world_open(struct world *w, void (*tune)(struct gateway_limit
     buffer_deinit(&why);
 }
 
-static inline void world_start(struct world *w, void (*tune)(struct gateway_limits *))
+static inline void world_start_keeping(struct world *w, uint64_t days, void (*tune)(struct gateway_limits *))
 {
     memset(w, 0, sizeof(*w));
+    w->retention_days = days;
     strcpy(w->folder, "/tmp/sotto-world-XXXXXX");
     assert_non_null(mkdtemp(w->folder));
     world_open(w, tune);
 }
+
+static inline void world_start(struct world *w, void (*tune)(struct gateway_limits *)) { world_start_keeping(w, 0, tune); }
 
 static inline void world_close(struct world *w, uint64_t drain_ms)
 {
