@@ -9,7 +9,7 @@ find_library(ROCKSDB_LIBRARY rocksdb REQUIRED)
 find_path(ROCKSDB_INCLUDE rocksdb/c.h REQUIRED)
 add_library(sotto_rocksdb INTERFACE)
 target_link_libraries(sotto_rocksdb INTERFACE ${ROCKSDB_LIBRARY})
-target_include_directories(sotto_rocksdb INTERFACE ${ROCKSDB_INCLUDE})
+target_include_directories(sotto_rocksdb SYSTEM INTERFACE ${ROCKSDB_INCLUDE})
 
 find_path(JSMN_INCLUDE jsmn.h REQUIRED)
 

@@ -3,8 +3,8 @@
 
 add_library(sotto_flags INTERFACE)
 target_compile_options(sotto_flags INTERFACE
-  -Wall -Wextra -Wshadow -Wstrict-prototypes -Wmissing-prototypes -Wvla
-  -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 -Wimplicit-fallthrough
+  -Wall -Wextra -Wshadow $<$<COMPILE_LANGUAGE:C>:-Wstrict-prototypes> $<$<COMPILE_LANGUAGE:C>:-Wmissing-prototypes>
+  -Wvla -Wpointer-arith -Wwrite-strings -Wundef -Wformat=2 -Wimplicit-fallthrough
   -fno-strict-aliasing -fno-common)
 target_compile_definitions(sotto_flags INTERFACE _GNU_SOURCE)
 if(SOTTO_WERROR)
@@ -33,19 +33,20 @@ if(SOTTO_FUZZ)
 endif()
 if(NOT SOTTO_FUZZ)
   include(CheckPIESupported)
-  check_pie_supported(LANGUAGES C)
+  check_pie_supported(LANGUAGES C CXX)
 endif()
 
 # Assertions stay on in every build type: a bug stops the process.
 foreach(type RELEASE RELWITHDEBINFO MINSIZEREL)
   string(REPLACE "-DNDEBUG" "" CMAKE_C_FLAGS_${type} "${CMAKE_C_FLAGS_${type}}")
+  string(REPLACE "-DNDEBUG" "" CMAKE_CXX_FLAGS_${type} "${CMAKE_CXX_FLAGS_${type}}")
 endforeach()
 
 # sotto_layer(NAME [LINK library...]): library sotto_NAME from the .c files of
-# the calling folder. Only the layers named after LINK can be included.
+# the calling folder, and the .cc files (of src/store only). Only the layers named after LINK can be included.
 function(sotto_layer name)
   cmake_parse_arguments(arg "" "" "LINK;PRIVATE" ${ARGN})
-  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c)
+  file(GLOB sources CONFIGURE_DEPENDS ${CMAKE_CURRENT_SOURCE_DIR}/*.c ${CMAKE_CURRENT_SOURCE_DIR}/*.cc)
   list(FILTER sources EXCLUDE REGEX "/main\\.c$")
   if(sources)
     add_library(sotto_${name} STATIC ${sources})

@@ -31,7 +31,7 @@
 #include "base/limits.h"
 #include "base/sched.h"
 
-enum { PACE_US = 750, PACE_BUSY_US = 2500 };
+enum { PACE_US = 500, PACE_BUSY_US = 1500 };
 /* Busy from one share of the processors on until below another, looked at so often. */
 enum { BUSY_PERCENT = 95, BUSY_NO_MORE_PERCENT = 85, LOAD_WINDOW_US = 200 * 1000 };
 enum { STATE_ROW_STEP = 32 };
@@ -203,6 +203,7 @@ static void *engine_run(void *arg)
             e->housekeep_at_ms = now + e->options.housekeeping_ms;
         }
         size_t handled = engine_turn(e);
+        if (handled != 0) store_rest(e->options.store);
         if (handled > 1) keep_pace(e, &pace, began_us);
         if (handled == 0 && !e->more_expired) mailbox_wait(&e->inbox, (int)e->options.housekeeping_ms);
     }

@@ -55,6 +55,9 @@ size_t store_batch_count(const struct store_batch *b);
  * as durable as any commit. Writer only. */
 SOTTO_CHECKED enum sotto_err store_commit(struct store *s, struct store_batch *b);
 
+/* Between two commits, when nobody waits: makes ready what the next one needs. Writer only. */
+void store_rest(struct store *s);
+
 struct store_iter *store_iter_create(struct store *s, enum store_family f);
 void store_iter_destroy(struct store_iter **it);
 /* At the first key >= `key`. */
@@ -87,6 +90,7 @@ struct store_ops {
     void (*delete_range)(struct store_batch *, enum store_family, struct slice, struct slice);
     size_t (*batch_count)(const struct store_batch *);
     enum sotto_err (*commit)(struct store *, struct store_batch *);
+    void (*rest)(struct store *);
     struct store_iter *(*iter_create)(struct store *, enum store_family);
     void (*iter_destroy)(struct store_iter *);
     void (*iter_seek)(struct store_iter *, struct slice);

@@ -316,6 +316,8 @@ static void memory_delete_range(struct store_batch *b, enum store_family f, stru
 
 static size_t memory_batch_count(const struct store_batch *b) { return b->count; }
 
+static void memory_rest(struct store *s) { (void)s; }
+
 static enum sotto_err memory_commit(struct store *s, struct store_batch *b)
 {
     pthread_mutex_lock(&s->lock);
@@ -398,6 +400,7 @@ static const struct store_ops memory_ops = {
     .delete_range = memory_delete_range,
     .batch_count = memory_batch_count,
     .commit = memory_commit,
+    .rest = memory_rest,
     .iter_create = memory_iter_create,
     .iter_destroy = memory_iter_destroy,
     .iter_seek = memory_iter_seek,

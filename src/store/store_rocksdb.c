@@ -49,6 +49,7 @@
 #include "store/store_rocksdb.h"
 
 #include "store/store_rocksdb_private.h"
+#include "store/background.h"
 #include "store/wal_ahead.h"
 #include "store/wal_note.h"
 #include "store/wal_tail.h"
@@ -72,17 +73,7 @@ enum { OPEN_ROOM_BYTES = 8 * 1024 * 1024 };
 
 /* ---- Options -------------------------------------------------------------- */
 
-enum {
-    BACKGROUND_BYTES_PER_S = 192 * 1024 * 1024,
-    BACKGROUND_PERIOD_US = 1000, /* in which an even part of them may be written */
-    BACKGROUND_FAIRNESS = 10,    /* merging has a turn in ten before flushing */
-    BACKGROUND_SYNC_BYTES = 128 * 1024
-};
-enum {
-    FAMILY_WRITE_BUFFERS = 3,  /* one that is filled and two that wait for the disk */
-    FAMILY_LEVEL0_FILES = 8,   /* merged when so many; a lookup passes by most by their filters */
-    STATE_LOCKS = 64           /* between a state that is overwritten and its readers */
-};
+enum { STATE_LOCKS = 64 }; /* between a state that is overwritten and its readers */
 
 /* Keys begin with the id of a conversation (or user), and what is written next
  * lies beside what was written for it last: the memory table remembers where
@@ -121,8 +112,7 @@ static rocksdb_options_t *make_family_options(const struct store_rocksdb *s, enu
     static const int compression[] = {rocksdb_no_compression, rocksdb_lz4_compression};
     rocksdb_options_set_compression_per_level(o, (int *)(uintptr_t)compression, 2);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
-    rocksdb_options_set_level0_file_num_compaction_trigger(o, FAMILY_LEVEL0_FILES);
-    rocksdb_options_set_max_write_buffer_number(o, FAMILY_WRITE_BUFFERS);
+    background_set_family_options(o);
     rocksdb_options_set_write_buffer_size(o, f == STORE_MESSAGE ? s->write_buffer : s->write_buffer / 4);
     if (f == STORE_DEDUPE || f == STORE_CONVERSATION) {
         /* Most lookups are of keys that are not there. */
@@ -136,39 +126,6 @@ static rocksdb_options_t *make_family_options(const struct store_rocksdb *s, enu
     return hint_len(f) != 0 ? with_insert_hints(o, hint_len(f)) : o;
 }
 
-static void *make_background_threads(void *arg)
-{
-    rocksdb_env_t *env = arg;
-    sched_background();
-    rocksdb_env_set_background_threads(env, 1);
-    rocksdb_env_set_high_priority_background_threads(env, 1);
-    return NULL;
-}
-
-/* RocksDB's threads of this process, if there are none yet. They inherit how they
- * are scheduled from the thread that makes them, and that one could not go back:
- * so it is one for the purpose. */
-static void start_background_threads(rocksdb_options_t *o)
-{
-    pthread_t thread;
-    rocksdb_env_t *env = rocksdb_create_default_env();
-    SOTTO_ASSERT(pthread_create(&thread, NULL, make_background_threads, env) == 0);
-    pthread_join(thread, NULL);
-    rocksdb_options_set_env(o, env);
-    rocksdb_env_destroy(env);
-}
-
-/* What flushing and merging write goes to the disk in small pieces, and no faster than
- * most disks can: a write buffer at once would hold up the syncs of commits. */
-static void write_evenly(rocksdb_options_t *o)
-{
-    rocksdb_ratelimiter_t *limiter =
-        rocksdb_ratelimiter_create(BACKGROUND_BYTES_PER_S, BACKGROUND_PERIOD_US, BACKGROUND_FAIRNESS);
-    rocksdb_options_set_ratelimiter(o, limiter);
-    rocksdb_ratelimiter_destroy(limiter); /* the options share it */
-    rocksdb_options_set_bytes_per_sync(o, BACKGROUND_SYNC_BYTES);
-}
-
 static rocksdb_options_t *make_database_options(const struct store_rocksdb *s)
 {
     rocksdb_options_t *o = rocksdb_options_create();
@@ -177,10 +134,8 @@ static rocksdb_options_t *make_database_options(const struct store_rocksdb *s)
     rocksdb_options_set_paranoid_checks(o, 1);
     rocksdb_options_set_wal_recovery_mode(o, rocksdb_tolerate_corrupted_tail_records_recovery);
     rocksdb_options_set_max_total_wal_size(o, 4 * (uint64_t)s->write_buffer);
-    rocksdb_options_set_max_background_jobs(o, 2);
     rocksdb_options_set_allow_concurrent_memtable_write(o, 0); /* one writer, and states in place */
-    start_background_threads(o);
-    write_evenly(o);
+    background_set_options(s->background, o);
     rocksdb_options_set_max_open_files(o, 512);
     rocksdb_options_set_stats_dump_period_sec(o, 0);
     rocksdb_options_set_keep_log_file_num(o, 4);
@@ -335,6 +290,7 @@ static struct store_rocksdb *make(const struct store_rocksdb_options *options)
     rocksdb_readoptions_set_total_order_seek(s->read, 1);
     SOTTO_ASSERT(pthread_rwlock_init(&s->gate, NULL) == 0);
     s->ahead = wal_ahead_create(s->directory);
+    s->background = background_create();
     compactor_start(s);
     return s;
 }
@@ -373,6 +329,7 @@ static void rocksdb_store_close(struct store *store)
     close_database(s);
     if (clean) wal_note_write(s->directory);
     wal_ahead_destroy(&s->ahead);
+    background_destroy(&s->background);
     rocksdb_writeoptions_destroy(s->sync_write);
     rocksdb_readoptions_destroy(s->read);
     rocksdb_cache_destroy(s->cache);
@@ -623,7 +580,7 @@ static enum sotto_err rocksdb_store_commit(struct store *store, struct store_bat
     char *error = NULL;
     size_t len;
     (void)rocksdb_writebatch_data(batch_of(batch)->batch, &len);
-    wal_ahead_fill(s->ahead, len);
+    wal_ahead_used(s->ahead, len);
     rocksdb_write(s->db, s->sync_write, batch_of(batch)->batch, &error);
     if (error != NULL) rocksdb_disable_manual_compaction(s->db); /* it would hold the gate */
     gate_leave(s);
@@ -637,6 +594,16 @@ static enum sotto_err rocksdb_store_commit(struct store *store, struct store_bat
     if (s->db == NULL || rocksdb_get_latest_sequence_number(s->db) != before) err = SOTTO_ERR_UNCERTAIN;
     pthread_rwlock_unlock(&s->gate);
     return err;
+}
+
+static void rocksdb_store_rest(struct store *store)
+{
+    struct store_rocksdb *s = rocksdb_of(store);
+    if (!gate_enter(s)) return;
+    if (!s->read_only && has_room(s, s->reserve)) wal_ahead_fill(s->ahead);
+    if (!s->read_only)
+        background_adjust(s->background, s->db, s->families, STORE_FAMILIES, clock_monotonic_ms(clock_system()));
+    gate_leave(s);
 }
 
 /* ---- Backup --------------------------------------------------------------- */
@@ -674,6 +641,7 @@ static const struct store_ops rocksdb_ops = {
     .delete_range = rocksdb_store_delete_range,
     .batch_count = rocksdb_store_batch_count,
     .commit = rocksdb_store_commit,
+    .rest = rocksdb_store_rest,
     .iter_create = rocksdb_store_iter_create,
     .iter_destroy = rocksdb_store_iter_destroy,
     .iter_seek = rocksdb_store_iter_seek,

@@ -26,7 +26,8 @@ struct store_rocksdb {
     rocksdb_writeoptions_t *sync_write;
     rocksdb_readoptions_t *read;
     pthread_rwlock_t gate;        /* of the four above */
-    struct wal_ahead *ahead;      /* the writer's */
+    struct wal_ahead *ahead;      /* the writer's, like the next */
+    struct background *background;
 
     pthread_t compactor;
     pthread_mutex_t compactor_lock;

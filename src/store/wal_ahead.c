@@ -12,7 +12,7 @@
 #include "base/error.h"
 #include "store/wal_tail.h"
 
-enum { PAGE_LEN = 4096 };
+enum { PAGE_LEN = 4096, PIECE_BYTES = 128 * 1024 };
 
 struct wal_ahead {
     char *directory;
@@ -28,7 +28,7 @@ struct wal_ahead *wal_ahead_create(const char *directory)
     struct wal_ahead *w = sotto_zalloc(sizeof(*w));
     w->directory = strdup(directory);
     SOTTO_ASSERT(w->directory != NULL);
-    w->zeros = sotto_zalloc(WAL_AHEAD_BYTES);
+    w->zeros = sotto_zalloc(PIECE_BYTES);
     w->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (w->watch >= 0 && inotify_add_watch(w->watch, directory, IN_CREATE) < 0) {
         close(w->watch);
@@ -69,28 +69,32 @@ static bool find_end(struct wal_ahead *w, int log)
     return true;
 }
 
-/* Where there is no room RocksDB will meet that, too, and say so. */
+/* Where there is no room RocksDB will meet that, too, and say so. What was appended begins
+ * its way to the disk at once: the next commit's sync finds it there. */
 static void append_zeros(struct wal_ahead *w, int log, uint64_t len)
 {
+    uint64_t from = w->end;
     while (len != 0) {
-        ssize_t n = write(log, w->zeros, len < WAL_AHEAD_BYTES ? len : WAL_AHEAD_BYTES);
-        if (n <= 0) return;
+        ssize_t n = write(log, w->zeros, len < PIECE_BYTES ? len : PIECE_BYTES);
+        if (n <= 0) break;
         w->end += (uint64_t)n;
         len -= (uint64_t)n;
     }
+    (void)sync_file_range(log, (off_t)from, (off_t)(w->end - from), SYNC_FILE_RANGE_WRITE);
+}
+
+void wal_ahead_used(struct wal_ahead *w, size_t len)
+{
+    w->used += len + WAL_HEADER_LEN * (len / WAL_BLOCK_LEN + 2);
 }
 
 /* The log is not kept open: one that RocksDB has deleted shall leave the disk. */
-void wal_ahead_fill(struct wal_ahead *w, size_t len)
+void wal_ahead_fill(struct wal_ahead *w)
 {
-    if (w->watch < 0) return;
-    len += WAL_HEADER_LEN * (len / WAL_BLOCK_LEN + 2);
-    if (has_news(w) || w->used + len > w->end) {
-        int log = wal_open_newest(w->directory, O_WRONLY | O_APPEND);
-        if (log < 0) return;
-        if (find_end(w, log) && w->used + len > w->end)
-            append_zeros(w, log, (w->used + len + WAL_AHEAD_BYTES) / PAGE_LEN * PAGE_LEN - w->end);
-        close(log);
-    }
-    w->used += len;
+    if (w->watch < 0 || (!has_news(w) && w->used + WAL_AHEAD_BYTES <= w->end)) return;
+    int log = wal_open_newest(w->directory, O_WRONLY | O_APPEND);
+    if (log < 0) return;
+    if (find_end(w, log) && w->used + WAL_AHEAD_BYTES > w->end)
+        append_zeros(w, log, (w->used + WAL_AHEAD_BYTES + PIECE_BYTES) / PAGE_LEN * PAGE_LEN - w->end);
+    close(log);
 }

@@ -5,8 +5,8 @@
  * as well: the new length, and that the blocks are in use now. That is a second
  * visit, which in addition waits for whatever else the journal has at hand, such as
  * a file that is being flushed. Over zeros that are there already, a sync writes the
- * bytes and nothing else. So the writer appends some zeros now and then, and RocksDB
- * writes over them.
+ * bytes and nothing else. So the writer appends some zeros now and then, between two
+ * commits, and RocksDB writes over them.
  *
  * SAFETY. Zeros are only ever appended, by the file system's own O_APPEND: behind
  * every byte that RocksDB has written, wherever that is. What is believed here about
@@ -18,15 +18,16 @@
 
 #include <stddef.h>
 
-/* So much at a time. */
+/* So much at least is ahead after wal_ahead_fill, and at most half as much again. */
 enum { WAL_AHEAD_BYTES = 256 * 1024 };
 
 struct wal_ahead;
 /* directory: of the logs, exists. Where the system does not tell of new files, the calls
  * below do nothing. */
 struct wal_ahead *wal_ahead_create(const char *directory);
-/* Before a commit of about `len` bytes, on the thread of the commits. */
-void wal_ahead_fill(struct wal_ahead *w, size_t len);
+/* Both on the thread of the commits: a commit of `len` bytes begins; there is time now. */
+void wal_ahead_used(struct wal_ahead *w, size_t len);
+void wal_ahead_fill(struct wal_ahead *w);
 void wal_ahead_destroy(struct wal_ahead **w);
 
 #endif
