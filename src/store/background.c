@@ -9,10 +9,11 @@
  * Every 128 KB go to the disk at once, else a whole file would, when it is synced.
  *
  * RATE. Looked at every tenth of a second. Twice as fast for every two files more than a
- * merge takes that wait for one. Twice as fast again and again as long as flushing goes on
- * for most of the time, slower when it rests for most of it. And at once so fast that
- * flushing is not limited when a second write buffer waits: the writer stops at the third.
- * The steps come before RocksDB would hold up the writer, so that it never needs to.
+ * merge takes that wait for one; RocksDB would slow the writer down at twenty. And so fast
+ * that flushing is not limited when a write buffer still waits while the next is half
+ * full, or two do: the writer would have to stop at the third. The same when what is
+ * committed comes near to the low rate: on a processor that never rests a thread of little
+ * share that waits a millisecond for its next piece gets half the rate at best.
  */
 #include "store/background.h"
 
@@ -20,7 +21,6 @@
 
 #include <pthread.h>
 #include <stdlib.h>
-#include <string.h>
 
 #include "base/error.h"
 #include "base/sched.h"
@@ -29,9 +29,7 @@ enum {
     MEGABYTE = 1024 * 1024,
     RATE_LOW = 32 * MEGABYTE,
     STEPS_MAX = 5,     /* doublings: to 1 GB a second, which limits nothing */
-    STEPS_HURRY = 3,   /* when a second buffer waits */
-    LOOKS_WEIGHT = 8,  /* what is seen counts for about so many looks */
-    MOSTLY = 160, SELDOM = 100, /* of 256 */
+    HALF_PERCENT = 50,
     PERIOD_US = 1000,  /* in which an even part of the rate may be written */
     FAIRNESS = 10,     /* merging has a turn in ten before flushing */
     PIECE_BYTES = 64 * 1024,
@@ -41,22 +39,15 @@ enum {
 
 struct background {
     rocksdb_ratelimiter_t *limiter;
-    struct background_pace pace;
-    uint64_t rate, looked_ms;
+    uint64_t rate, looked_ms, committed;
 };
 
-static unsigned larger(unsigned a, unsigned b) { return a > b ? a : b; }
-
-uint64_t background_rate(struct background_pace *p, unsigned level0_files, unsigned waiting)
+uint64_t background_rate(const struct background_debt *d, uint64_t committed_per_s)
 {
-    p->flushing += (waiting != 0 ? 256 / LOOKS_WEIGHT : 0);
-    p->flushing -= p->flushing / LOOKS_WEIGHT;
-    if (p->flushing > MOSTLY && p->steps < STEPS_MAX) p->steps++;
-    if (p->flushing < SELDOM && p->steps > 0) p->steps--;
-    if (waiting > 1) p->steps = larger(p->steps, STEPS_HURRY);
-    unsigned more = level0_files > BACKGROUND_LEVEL0_FILES ? (level0_files - BACKGROUND_LEVEL0_FILES) / 2 : 0;
-    unsigned steps = larger(p->steps, more);
-    return (uint64_t)RATE_LOW << (steps < STEPS_MAX ? steps : STEPS_MAX);
+    unsigned more = d->level0_files > BACKGROUND_LEVEL0_FILES ? (d->level0_files - BACKGROUND_LEVEL0_FILES) / 2 : 0;
+    bool hurry = committed_per_s + committed_per_s / 2 > RATE_LOW || d->buffers > 1 ||
+                 (d->buffers == 1 && d->filled_percent >= HALF_PERCENT);
+    return (uint64_t)RATE_LOW << (hurry || more > STEPS_MAX ? STEPS_MAX : more);
 }
 
 struct background *background_create(void)
@@ -121,24 +112,31 @@ static unsigned level0_files(rocksdb_t *db, rocksdb_column_family_handle_t *fami
     return count;
 }
 
-static unsigned buffers_waiting(rocksdb_t *db, rocksdb_column_family_handle_t *family)
+static uint64_t number(rocksdb_t *db, rocksdb_column_family_handle_t *family, const char *property)
 {
-    uint64_t count = 0;
-    if (rocksdb_property_int_cf(db, family, "rocksdb.num-immutable-mem-table", &count) != 0) return 0;
-    return (unsigned)count;
+    uint64_t value = 0;
+    return rocksdb_property_int_cf(db, family, property, &value) == 0 ? value : 0;
 }
 
+void background_committed(struct background *b, size_t len) { b->committed += len; }
+
 void background_adjust(struct background *b, rocksdb_t *db, rocksdb_column_family_handle_t *const *families,
-                       size_t count, uint64_t now_ms)
+                       const size_t *buffer_bytes, size_t count, uint64_t now_ms)
 {
     if (now_ms < b->looked_ms + LOOK_MS) return;
+    uint64_t committed_per_s = b->committed * 1000 / (now_ms - b->looked_ms);
     b->looked_ms = now_ms;
-    unsigned files = 0, waiting = 0;
+    b->committed = 0;
+    uint64_t rate = RATE_LOW;
     for (size_t i = 0; i < count; i++) {
-        files = larger(files, level0_files(db, families[i]));
-        waiting = larger(waiting, buffers_waiting(db, families[i]));
+        uint64_t filled = number(db, families[i], "rocksdb.cur-size-active-mem-table");
+        struct background_debt debt = {
+            .level0_files = level0_files(db, families[i]),
+            .buffers = (unsigned)number(db, families[i], "rocksdb.num-immutable-mem-table"),
+            .filled_percent = (unsigned)(filled * 100 / buffer_bytes[i])};
+        uint64_t wanted = background_rate(&debt, committed_per_s);
+        if (wanted > rate) rate = wanted;
     }
-    uint64_t rate = background_rate(&b->pace, files, waiting);
     if (rate == b->rate) return;
     b->rate = rate;
     limiter_rate_set(b->limiter, rate);

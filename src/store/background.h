@@ -18,16 +18,15 @@ enum {
     BACKGROUND_LEVEL0_FILES = 8   /* merged when so many; a lookup passes by most by their filters */
 };
 
-/* How fast, decided from what was seen at even intervals; begins as zeros. */
-struct background_pace {
-    unsigned flushing; /* lately, of 256 looks */
-    unsigned steps;    /* doublings that flushing has asked for */
+/* How much one family has waiting. */
+struct background_debt {
+    unsigned level0_files;   /* to be merged */
+    unsigned buffers;        /* full write buffers that are to be flushed, or are */
+    unsigned filled_percent; /* of the one that is being filled */
 };
-/* level0_files   of the family with most of them: they wait to be merged
- * waiting        of the family with most of them: full write buffers that wait to be
- *                flushed, or are
- * Returns bytes a second. */
-uint64_t background_rate(struct background_pace *p, unsigned level0_files, unsigned waiting);
+/* How fast to write in the background then, and when so much is committed a second. Bytes a
+ * second. */
+uint64_t background_rate(const struct background_debt *d, uint64_t committed_per_s);
 
 struct background;
 struct background *background_create(void);
@@ -35,8 +34,11 @@ void background_destroy(struct background **b);
 /* Before a database is opened with them. */
 void background_set_options(struct background *b, rocksdb_options_t *database);
 void background_set_family_options(rocksdb_options_t *family);
-/* Now and then while the database is open; one thread at a time. */
+/* So many bytes were. Of the same thread as the next. */
+void background_committed(struct background *b, size_t len);
+/* Looks at the families, if it is time to; while the database is open, one thread at a time.
+ * buffer_bytes   the size of each family's write buffers */
 void background_adjust(struct background *b, rocksdb_t *db, rocksdb_column_family_handle_t *const *families,
-                       size_t count, uint64_t now_ms);
+                       const size_t *buffer_bytes, size_t count, uint64_t now_ms);
 
 #endif

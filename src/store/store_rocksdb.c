@@ -113,7 +113,7 @@ static rocksdb_options_t *make_family_options(const struct store_rocksdb *s, enu
     rocksdb_options_set_compression_per_level(o, (int *)(uintptr_t)compression, 2);
     rocksdb_options_set_level_compaction_dynamic_level_bytes(o, 1);
     background_set_family_options(o);
-    rocksdb_options_set_write_buffer_size(o, f == STORE_MESSAGE ? s->write_buffer : s->write_buffer / 4);
+    rocksdb_options_set_write_buffer_size(o, s->buffer_bytes[f]);
     if (f == STORE_DEDUPE || f == STORE_CONVERSATION) {
         /* Most lookups are of keys that are not there. */
         rocksdb_options_set_memtable_whole_key_filtering(o, 1);
@@ -281,6 +281,8 @@ static struct store_rocksdb *make(const struct store_rocksdb_options *options)
     s->directory = strdup(options->directory);
     SOTTO_ASSERT(s->directory != NULL);
     s->write_buffer = options->write_buffer_bytes ? options->write_buffer_bytes : 64u << 20;
+    for (int f = 0; f < STORE_FAMILIES; f++)
+        s->buffer_bytes[f] = f == STORE_MESSAGE ? s->write_buffer : s->write_buffer / 4;
     s->reserve = options->reserve_bytes;
     s->log = options->log;
     s->cache = rocksdb_cache_create_lru(options->block_cache_bytes ? options->block_cache_bytes : 64u << 20);
@@ -581,6 +583,7 @@ static enum sotto_err rocksdb_store_commit(struct store *store, struct store_bat
     size_t len;
     (void)rocksdb_writebatch_data(batch_of(batch)->batch, &len);
     wal_ahead_used(s->ahead, len);
+    background_committed(s->background, len);
     rocksdb_write(s->db, s->sync_write, batch_of(batch)->batch, &error);
     if (error != NULL) rocksdb_disable_manual_compaction(s->db); /* it would hold the gate */
     gate_leave(s);
@@ -602,7 +605,8 @@ static void rocksdb_store_rest(struct store *store)
     if (!gate_enter(s)) return;
     if (!s->read_only && has_room(s, s->reserve)) wal_ahead_fill(s->ahead);
     if (!s->read_only)
-        background_adjust(s->background, s->db, s->families, STORE_FAMILIES, clock_monotonic_ms(clock_system()));
+        background_adjust(s->background, s->db, s->families, s->buffer_bytes, STORE_FAMILIES,
+                          clock_monotonic_ms(clock_system()));
     gate_leave(s);
 }
 

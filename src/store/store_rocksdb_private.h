@@ -16,6 +16,7 @@ struct store_rocksdb {
     struct store base;
     char *directory;
     size_t write_buffer;
+    size_t buffer_bytes[STORE_FAMILIES]; /* of each one's write buffers */
     uint64_t reserve;
     struct log *log;
     rocksdb_t *db;                /* NULL only after a failed reopening */
