@@ -20,3 +20,5 @@ add_library(sotto_llhttp STATIC
   ${LLHTTP_SOURCE}/llhttp.c ${LLHTTP_SOURCE}/api.c ${LLHTTP_SOURCE}/http.c)
 target_include_directories(sotto_llhttp SYSTEM PUBLIC ${LLHTTP_INCLUDE})
 target_compile_options(sotto_llhttp PRIVATE -w -O2)
+# Else the bytes that end a chunk and its size may be anything (RFC 9112, section 7.1).
+target_compile_definitions(sotto_llhttp PUBLIC LLHTTP_STRICT_MODE=1)

@@ -375,7 +375,9 @@ static enum sotto_err on_frame(struct client *c, struct arena *arena, struct jso
 
 enum sotto_err incoming_frame(struct client *c, struct slice text)
 {
-    size_t need = SOTTO_JSON_TOKENS_MAX * 48 + 2 * text.len + 4096;
+    /* A batch is bounded by its bytes, not by what it has of the smallest events. */
+    unsigned tokens_max = json_tokens_bound(text);
+    size_t need = (size_t)tokens_max * 48 + 2 * text.len + 4096;
     if (need > c->scratch_len) {
         void *grown = c->memory->resize(c->memory->ctx, c->scratch, need);
         if (!grown) return SOTTO_ERR_FULL;
@@ -385,7 +387,7 @@ enum sotto_err incoming_frame(struct client *c, struct slice text)
     struct arena arena;
     arena_init(&arena, c->scratch, c->scratch_len, 0);
     struct json root;
-    enum sotto_err err = json_parse(&arena, text, &root);
+    enum sotto_err err = json_parse_up_to(&arena, text, tokens_max, &root);
     if (!err && json_type(root) != JSON_OBJECT) err = SOTTO_ERR_INVALID;
     if (err == SOTTO_ERR_INVALID) {
         client_disconnect(c, 1007);

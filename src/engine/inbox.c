@@ -144,6 +144,9 @@ bool message_visible(const struct message *m, struct id viewer, uint64_t now_ms)
 
 /* ---- Sync ------------------------------------------------------------------- */
 
+/* About what they are in the text. */
+enum { CONVERSATION_BYTES = 250, MEMBER_BYTES = 100 };
+
 struct budget {
     size_t items, bytes; /* left */
 };
@@ -153,6 +156,16 @@ static bool spend(struct budget *b, size_t bytes)
     b->items -= b->items != 0;
     b->bytes -= bytes < b->bytes ? bytes : b->bytes;
     return b->items != 0 && b->bytes != 0;
+}
+
+/* A conversation is told: it counts for what it holds, but never so that nothing of it
+ * could follow. */
+static void give_conversation(struct reading *r, struct budget *b)
+{
+    r->sink->conversation(r->sink->ctx, &r->c, r->me);
+    size_t bytes = CONVERSATION_BYTES + r->c.members_count * MEMBER_BYTES;
+    b->items -= b->items > 1;
+    b->bytes = bytes < b->bytes ? b->bytes - bytes : b->bytes != 0;
 }
 
 /* First sequence in [from, to] whose row is beyond `position`; to + 1 if none. */
@@ -231,8 +244,7 @@ static enum sotto_err sync_conversation(struct reading *r, struct cursor *cursor
     *whole_out = true;
     if (r->c.created_position > cursor->target || r->me->joined_position > cursor->target) return SOTTO_OK;
     if (purged_unseen(r, cursor)) return SOTTO_ERR_NOT_FOUND;
-    if (*sequence == 0 && membership_changed(r, cursor))
-        r->sink->conversation(r->sink->ctx, &r->c, r->me);
+    if (*sequence == 0 && membership_changed(r, cursor)) give_conversation(r, budget);
     uint64_t from, to, next;
     bounds(r, &from, &to);
     enum sotto_err err = first_beyond(r, from, to, cursor->position, &next);
@@ -248,7 +260,7 @@ static enum sotto_err sync_conversation(struct reading *r, struct cursor *cursor
             *whole_out = false;
             return SOTTO_OK;
         }
-        if (changes_role(&m)) r->sink->conversation(r->sink->ctx, &r->c, r->me);
+        if (changes_role(&m)) give_conversation(r, budget);
         r->sink->message(r->sink->ctx, &r->c, r->me, &m);
         *sequence = m.sequence;
         (void)spend(budget, store_iter_value(r->messages).len);

@@ -55,6 +55,7 @@ struct background *background_create(void)
     struct background *b = sotto_zalloc(sizeof(*b));
     b->rate = RATE_LOW;
     b->limiter = rocksdb_ratelimiter_create((int64_t)b->rate, PERIOD_US, FAIRNESS);
+    SOTTO_ASSERT(limiter_rate(b->limiter) == b->rate);
     return b;
 }
 

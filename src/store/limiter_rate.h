@@ -8,9 +8,15 @@
 #include <rocksdb/c.h>
 
 #ifdef __cplusplus
-extern "C"
+extern "C" {
 #endif
+
+/* Bytes a second. Any thread. */
+uint64_t limiter_rate(const rocksdb_ratelimiter_t *limiter);
 /* bytes_per_s: more than 0. Any thread. */
 void limiter_rate_set(rocksdb_ratelimiter_t *limiter, uint64_t bytes_per_s);
 
+#ifdef __cplusplus
+}
+#endif
 #endif

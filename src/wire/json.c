@@ -188,21 +188,36 @@ static bool check(struct slice text)
 
 /* ---- Documents ---------------------------------------------------------- */
 
+unsigned json_tokens_bound(struct slice text)
+{
+    unsigned bound = 1; /* before each of the others there is one of these */
+    for (size_t i = 0; i < text.len; i++) {
+        uint8_t c = text.data[i];
+        bound += c == ',' || c == ':' || c == '[' || c == '{';
+    }
+    return bound;
+}
+
 enum sotto_err json_parse(struct arena *arena, struct slice text, struct json *root_out)
+{
+    return json_parse_up_to(arena, text, SOTTO_JSON_TOKENS_MAX, root_out);
+}
+
+enum sotto_err json_parse_up_to(struct arena *arena, struct slice text, unsigned tokens_max, struct json *root_out)
 {
     if (text.len == 0 || text.len > SOTTO_RECORD_MAX * 2 || !check(text)) return SOTTO_ERR_INVALID;
     struct json_doc *doc = arena_alloc(arena, sizeof(*doc));
     if (doc == NULL) return SOTTO_ERR_FULL;
     doc->text = (const char *)text.data;
     for (unsigned size = TOKENS_FIRST;; size *= 4) {
-        if (size > SOTTO_JSON_TOKENS_MAX) size = SOTTO_JSON_TOKENS_MAX;
+        if (size > tokens_max) size = tokens_max;
         doc->tokens = arena_alloc(arena, size * sizeof(jsmntok_t));
         if (doc->tokens == NULL) return SOTTO_ERR_FULL;
         jsmn_parser parser;
         jsmn_init(&parser);
         doc->count = jsmn_parse(&parser, doc->text, text.len, doc->tokens, size);
         if (doc->count > 0) break;
-        if (doc->count != JSMN_ERROR_NOMEM || size == SOTTO_JSON_TOKENS_MAX) return SOTTO_ERR_INVALID;
+        if (doc->count != JSMN_ERROR_NOMEM || size == tokens_max) return SOTTO_ERR_INVALID;
     }
     *root_out = (struct json){doc, 0};
     return SOTTO_OK;

@@ -23,8 +23,14 @@ struct json {              /* one value; {NULL, 0} is "absent" */
 };
 enum json_type { JSON_ABSENT, JSON_NULL, JSON_BOOL, JSON_NUMBER, JSON_STRING, JSON_ARRAY, JSON_OBJECT };
 
-/* Errors: SOTTO_ERR_INVALID not JSON or over the bounds; SOTTO_ERR_FULL arena. */
+/* Of no more than SOTTO_JSON_TOKENS_MAX values and keys.
+ * Errors: SOTTO_ERR_INVALID not JSON or over the bounds; SOTTO_ERR_FULL arena. */
 SOTTO_CHECKED enum sotto_err json_parse(struct arena *arena, struct slice text, struct json *root_out);
+/* The same with another bound on values and keys, for text that is trusted to be long. */
+SOTTO_CHECKED enum sotto_err json_parse_up_to(struct arena *arena, struct slice text, unsigned tokens_max,
+                                              struct json *root_out);
+/* At least as many as there are values and keys in the text. */
+unsigned json_tokens_bound(struct slice text);
 enum json_type json_type(struct json v);
 /* Member of an object; absent if there is none or v is no object. */
 struct json json_get(struct json v, const char *name);

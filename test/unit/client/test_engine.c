@@ -613,6 +613,25 @@ static void engine__input__garbage_is_survived(void **state)
     assert_int_equal(client_phase(f->client), CLIENT_WAITING);
 }
 
+/* Many conversations begun while the device was away: of the smallest events a batch that
+ * is bounded by its bytes holds very many. */
+static void engine__batch__of_very_many_small_events(void **state)
+{
+    struct fixture *f = *state;
+    struct buffer b;
+    go_live(f);
+    buffer_init(&b, 1 << 20);
+    buffer_append_str(&b, "{\"type\":\"sync.batch\",\"cursor\":\"c9\",\"events\":[");
+    for (unsigned n = 0; n < SOTTO_JSON_TOKENS_MAX / 4; n++)
+        buffer_printf(&b, "%s{\"type\":\"typing\",\"x\":%u}", n == 0 ? "" : ",", n);
+    buffer_append_str(&b, "]}");
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    drain(f);
+    buffer_deinit(&b);
+    assert_int_equal(client_phase(f->client), CLIENT_LIVE);
+    assert_string_equal(f->store.committed.cursor, "c9");
+}
+
 int main(void)
 {
 #define T(name) cmocka_unit_test_setup_teardown(name, fixture_setup, fixture_teardown)
@@ -642,6 +661,7 @@ int main(void)
         T(engine__restored_server__is_found_out_by_the_chain),
         T(engine__restored_server__same_history_is_not_reported),
         T(engine__restored_server__forgotten_conversation_begins_anew),
+        T(engine__batch__of_very_many_small_events),
         T(engine__input__garbage_is_survived),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
