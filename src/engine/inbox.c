@@ -31,6 +31,7 @@ struct reading {
     uint64_t now_ms;
     const struct inbox_sink *sink;
     struct store_iter *members, *messages;
+    uint64_t messages_position; /* that `messages` sees all up to */
     struct buffer value;
     struct conversation c;      /* the one at hand */
     bool has_conversation;
@@ -109,7 +110,10 @@ static void bounds(const struct reading *r, uint64_t *from_out, uint64_t *to_out
 
 static struct store_iter *messages(struct reading *r)
 {
-    if (r->messages == NULL) r->messages = store_iter_create(r->store, STORE_MESSAGE);
+    if (r->messages == NULL) {
+        r->messages_position = r->position;
+        r->messages = store_iter_create(r->store, STORE_MESSAGE);
+    }
     return r->messages;
 }
 
@@ -476,6 +480,8 @@ static enum sotto_err list_one(struct reading *r, struct id conversation, inbox_
     uint64_t from, to, unread = 0;
     enum sotto_err err = load_conversation(r, conversation);
     if (err != SOTTO_OK) return err;
+    /* The state tells of rows that came after those seen here. */
+    if (r->c.last_position > r->messages_position) store_iter_destroy(&r->messages);
     bounds(r, &from, &to);
     err = count_unread(r, from, to, &unread);
     if (err == SOTTO_OK) err = last_visible(r, from, to, &last, &found);

@@ -558,6 +558,35 @@ static void inbox_list__last_and_unread(void **state)
     assert_int_equal(inbox_conversation(f->store, user_id(3), 0, c, on_listed, &none), SOTTO_ERR_NOT_FOUND);
 }
 
+struct talking {
+    struct fixture *f;
+    struct listing listing;
+};
+
+/* At the first conversation that is listed something is said in all. */
+static void on_listed_say(void *ctx, const struct conversation *c, const struct member *me, const struct message *last,
+                          uint64_t unread)
+{
+    struct talking *t = ctx;
+    on_listed(&t->listing, c, me, last, unread);
+    if (t->listing.count != 1) return;
+    for (unsigned peer = 2; peer < 5; peer++) (void)send(t->f, peer, 1, "meanwhile");
+}
+
+static void inbox_list__while_messages_arrive__says_what_the_state_says(void **state)
+{
+    struct fixture *f = *state;
+    struct talking t = {.f = f};
+    bool more;
+    for (unsigned peer = 2; peer < 5; peer++) (void)send(f, peer, 1, "x");
+    assert_int_equal(inbox_list(f->store, user_id(1), f->clock.wall_ms, NULL, 10, on_listed_say, &t, &more), SOTTO_OK);
+    assert_int_equal(t.listing.count, 3);
+    for (size_t i = 0; i < 3; i++) {
+        assert_int_equal(t.listing.rows[i].last, i == 0 ? 1 : 2);
+        assert_int_equal(t.listing.rows[i].unread, i == 0 ? 1 : 2);
+    }
+}
+
 static void inbox_list__pages(void **state)
 {
     struct fixture *f = *state;
@@ -661,6 +690,7 @@ int main(void)
         TEST(inbox_history__both_directions),
         TEST(inbox_message__only_what_the_member_sees),
         TEST(inbox_list__last_and_unread),
+        TEST(inbox_list__while_messages_arrive__says_what_the_state_says),
         TEST(inbox_list__pages),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
