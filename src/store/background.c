@@ -10,7 +10,7 @@
  *
  * RATE. Looked at every tenth of a second. Twice as fast for every two files more than a
  * merge takes that wait for one; RocksDB would slow the writer down at twenty. And so fast
- * that flushing is not limited when a write buffer still waits while the next is half
+ * that flushing is not limited when a write buffer still waits while the next is nearly
  * full, or two do: the writer would have to stop at the third. The same when what is
  * committed comes near to the low rate: on a processor that never rests a thread of little
  * share that waits a millisecond for its next piece gets half the rate at best.
@@ -29,7 +29,7 @@ enum {
     MEGABYTE = 1024 * 1024,
     RATE_LOW = 32 * MEGABYTE,
     STEPS_MAX = 5,     /* doublings: to 1 GB a second, which limits nothing */
-    HALF_PERCENT = 50,
+    NEARLY_FULL_PERCENT = 75,
     PERIOD_US = 1000,  /* in which an even part of the rate may be written */
     FAIRNESS = 10,     /* merging has a turn in ten before flushing */
     PIECE_BYTES = 64 * 1024,
@@ -46,7 +46,7 @@ uint64_t background_rate(const struct background_debt *d, uint64_t committed_per
 {
     unsigned more = d->level0_files > BACKGROUND_LEVEL0_FILES ? (d->level0_files - BACKGROUND_LEVEL0_FILES) / 2 : 0;
     bool hurry = committed_per_s + committed_per_s / 2 > RATE_LOW || d->buffers > 1 ||
-                 (d->buffers == 1 && d->filled_percent >= HALF_PERCENT);
+                 (d->buffers == 1 && d->filled_percent >= NEARLY_FULL_PERCENT);
     return (uint64_t)RATE_LOW << (hurry || more > STEPS_MAX ? STEPS_MAX : more);
 }
 

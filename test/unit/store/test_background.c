@@ -21,7 +21,7 @@ static void background__rate__is_low_while_it_keeps_up(void **state)
     (void)state;
     uint64_t low = rate(0, 0, 0, 0);
     assert_int_equal(rate(BACKGROUND_LEVEL0_FILES, 0, 99, low / 2), low);
-    assert_int_equal(rate(BACKGROUND_LEVEL0_FILES + 1, 1, 49, low / 2), low);
+    assert_int_equal(rate(BACKGROUND_LEVEL0_FILES + 1, 1, 74, low / 2), low);
 }
 
 static void background__rate__rises_with_what_waits(void **state)
@@ -33,7 +33,7 @@ static void background__rate__rises_with_what_waits(void **state)
         assert_true(rate(files, 0, 0, 0) == 2 * rate(files - 2, 0, 0, 0) || rate(files, 0, 0, 0) == most);
     assert_int_equal(rate(SLOWED_DOWN - 2, 0, 0, 0), most);
     assert_true(most >= 32 * low);
-    assert_int_equal(rate(0, 1, 50, 0), most);
+    assert_int_equal(rate(0, 1, 75, 0), most);
     assert_int_equal(rate(0, BACKGROUND_WRITE_BUFFERS - 1, 0, 0), most);
     assert_int_equal(rate(0, 0, 0, low), most);
 }
