@@ -44,7 +44,7 @@ static void on_listed(void *ctx, const struct conversation *c, const struct memb
         j->more = true;
         return;
     }
-    event_json_listed(&j->w, c, last, unread, &j->viewer, j->now_ms);
+    event_json_listed(&j->w, c, j->bare ? NULL : last, unread, &j->viewer, j->now_ms);
     j->after = c->id;
     j->count++;
     if (j->text.len >= SYNC_PAGE_BYTES) j->full = true;
@@ -115,6 +115,7 @@ struct sync_job *sync_job_create(struct conn *c)
     buffer_init(&j->text, SYNC_TEXT_MAX);
     if (c->kind == CONN_POLL) {
         j->poll = true;
+        j->bare = c->extra->poll.call->call.answer_bytes.len > SYNC_POLL_BODIES;
         if (c->extra->poll.limit < j->items_max) j->items_max = (size_t)c->extra->poll.limit;
     }
     return j;

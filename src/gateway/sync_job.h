@@ -12,6 +12,7 @@ enum {
     SYNC_PAGE_CONVERSATIONS = 100,
     SYNC_PAGE_BYTES = 256 * 1024,     /* a page of a snapshot ends past this */
     SYNC_TEXT_MAX = 8 * 1024 * 1024,
+    SYNC_POLL_BODIES = 4 * 1024 * 1024, /* a poll's snapshot is one answer: past this, the rest is bare */
 };
 
 struct sync_job {
@@ -22,6 +23,7 @@ struct sync_job {
     bool check_device;
     bool snapshot;                    /* a page of conversations instead of events */
     bool poll;                        /* the answer of a long-poll */
+    bool bare;                        /* conversations without their last messages */
     size_t items_max;
     struct id after;                  /* in and out: conversations up to here */
     struct cursor cursor;             /* in and out */

@@ -184,6 +184,10 @@ def test_a_poll_begins_with_a_snapshot_of_any_size(server):
     answer = poll(a)
     listed = [c for e in answer["events"] for c in e["conversations"]]
     assert len({c["conversationId"] for c in listed}) == 110
+    # One answer holds so many whole messages; the others are fetched when they are wanted.
+    with_last = [c for c in listed if "lastMessage" in c]
+    assert 40 < len(with_last) < 80 and listed[:len(with_last)] == with_last
+    assert all(c["unread"] == 1 for c in listed)
     assert poll(a, answer["cursor"])["events"] == []
 
 
