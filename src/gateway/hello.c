@@ -138,7 +138,8 @@ static void hello_done(struct call *c)
     /* What came behind the hello has been handled meanwhile: it may have ended the
      * connection, or the connection waits for a deadline already. */
     if (conn_alive(conn) && !(conn->flags & CONN_INFLATED)) socket_due(conn); /* sets that of the heartbeat */
-    if (conn_alive(conn)) sync_begin(conn, has_cursor ? &cursor : NULL);
+    bool began = conn->extra != NULL && conn->extra->sync.begun; /* with a sync.start */
+    if (conn_alive(conn) && !began) sync_begin(conn, has_cursor ? &cursor : NULL);
     conn_release(conn);
 }
 

@@ -88,8 +88,13 @@ static void request_received(struct conn *c, struct slice text)
 static void pong(struct conn *c, struct slice payload)
 {
     struct buffer *out = stream_output(c->stream);
-    /* A peer that pings and never reads would fill its queue: it gets no pong. */
-    if (stream_queued(c->stream) > CONN_COUNTED_MIN) return;
+    /* A peer that pings and does not read would fill its queue: behind a long one it gets a
+     * pong a tick, and no other (RFC 6455, section 5.5.3). */
+    if (stream_queued(c->stream) > CONN_COUNTED_MIN) {
+        struct conn_extra *x = conn_extra(c);
+        if (x->pong_tick == conn_tick(conn_loop(c))) return;
+        x->pong_tick = conn_tick(conn_loop(c));
+    }
     ws_write_frame(out, WS_PONG, payload, NULL);
     conn_written(c);
 }
@@ -118,18 +123,37 @@ static void inflated(struct conn *c, size_t grown_len)
     conn_arm(c, GATEWAY_TICK_MS);
 }
 
+/* A message that came in part takes memory, and its end must come. False: too much, too late. */
+static bool parts_allowed(struct conn *c)
+{
+    size_t held = ws_decoder_held(c->ws);
+    if (held == 0 && (c->extra == NULL || c->extra->body_tick == 0)) return true;
+    struct conn_extra *x = conn_extra(c);
+    uint32_t now = conn_tick(conn_loop(c));
+    if (held == 0) x->body_tick = 0;
+    else if (x->body_tick == 0) x->body_tick = now;
+    bool fits = conn_count_body(c, &x->body_counted, held);
+    uint64_t max_ms = gateway_limits(conn_loop(c)->gateway)->idle_timeout_ms;
+    bool late = held != 0 && max_ms != 0 && (uint64_t)(now - x->body_tick) * GATEWAY_TICK_MS >= max_ms;
+    if (held == 0) conn_extra_trim(c);
+    return fits && !late;
+}
+
 size_t socket_consume(struct conn *c, uint8_t *data, size_t len)
 {
     struct ws_message m;
     size_t used = 0;
     uint16_t code = 0;
     switch (ws_decode(c->ws, conn_loop(c)->deflate, data, len, &used, &m, &code)) {
-    case WS_MORE: return len;
+    case WS_MORE:
+        if (!parts_allowed(c)) conn_cut(c);
+        return len;
     case WS_MESSAGE:
         message_received(c, &m);
         if (m.grown_len > 0) inflated(c, m.grown_len);
         /* Lets the decoder free a message that it had to collect. */
         if (used == len) (void)!ws_decode(c->ws, conn_loop(c)->deflate, data + len, 0, &(size_t){0}, &m, &code);
+        if (conn_alive(c) && !parts_allowed(c)) conn_cut(c);
         return used;
     default: conn_close(c, code); return len;
     }
@@ -185,6 +209,19 @@ void conn_mark_absent(struct conn *c)
     presence_session_alive(g->registry, &c->session, false, gateway_wall_ms(g));
 }
 
+/* Whether the peer has taken some of its answers since the last look; the first look
+ * cannot tell, and believes it. */
+static bool answers_read(struct conn *c)
+{
+    size_t unread = stream_unread(c->stream);
+    if (unread == 0 && c->extra == NULL) return false;
+    struct conn_extra *x = conn_extra(c);
+    bool less = unread != 0 && (x->progress_queued == 0 || unread < x->progress_queued);
+    x->progress_queued = unread;
+    if (unread == 0) conn_extra_trim(c);
+    return less;
+}
+
 void socket_due(struct conn *c)
 {
     const struct gateway_limits *l = gateway_limits(conn_loop(c)->gateway);
@@ -202,8 +239,9 @@ void socket_due(struct conn *c)
         conn_release(c);
         if (waits_again || !alive) return;
     }
-    /* A peer that reads, however slowly, lives: the lag timeout is for those. */
-    if (stream_queued(c->stream) > 0 && c->mode != MODE_LIVE) c->heard_tick = conn_tick(conn_loop(c));
+    /* A peer that reads, however slowly, lives: the lag timeout is for those. While live, our
+     * ping stands behind the answers that it reads. */
+    if (c->mode == MODE_LIVE ? answers_read(c) : stream_queued(c->stream) > 0) c->heard_tick = conn_tick(conn_loop(c));
     uint64_t silent = conn_silent_ms(c);
     if (l->idle_timeout_ms != 0 && silent >= l->idle_timeout_ms) {
         conn_cut(c);

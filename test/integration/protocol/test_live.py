@@ -385,6 +385,64 @@ def test_a_long_answer_is_read_slowly_to_its_end(tmp_path):
         never.close()
 
 
+def test_a_long_answer_over_a_socket_is_read_slowly_to_its_end(tmp_path):
+    """For longer than somebody silent may stay: its pongs have to wait, too."""
+    with sotto.Server(tmp_path, idle_timeout="1s", heartbeat="500ms") as server:
+        a, b = register(server), register(server)
+        flood(a, b, 20, size=30000)
+        conversation = b.api.ok("GET", "/conversations")["conversations"][0]["conversationId"]
+        with sotto.Socket(type("Slow", (), {"open": lambda _: slow_socket(server)})()) as s:
+            s.hello(b)
+            s.expect("sync.done")
+            s.send({"type": "history.get", "id": "h", "conversationId": conversation, "since": 0, "limit": 20})
+            got = b""
+            while len(got) < 520000:
+                part = s.socket.recv(8192)
+                assert part, f"cut after {len(got)}"
+                got += part
+                time.sleep(0.05)
+        assert metric(server, 'sotto_closes_total{code="4001"}') == 0
+
+
+def test_a_ping_in_a_backlog_is_answered(server):
+    a, b = register(server), register(server)
+    with b.connect() as s:
+        cursor = s.cursor
+    flood(a, b, 60, size=60000)
+    with sotto.Socket(server) as s:
+        s.send({"type": "hello", "token": b.token, "cursor": cursor})
+        time.sleep(0.5)  # the queue is long now
+        s.send_frame(9, b"still there?")
+        opcode = text = None
+        while opcode != 10:
+            opcode, text = s.read_frame()[:2]
+            assert opcode != 8 and b"sync.done" not in text[:40]
+        assert text == b"still there?"
+
+
+def test_messages_that_come_in_part_are_bounded(tmp_path):
+    with sotto.Server(tmp_path, limit_address="off", idle_timeout="5s", heartbeat="2s") as server:
+        people = [register(server) for _ in range(80)]
+        open_ones = [p.connect() for p in people]
+        for s in open_ones:
+            s.send_frame(1, b'"' + b"x" * 1000000, fin=False)
+        # All together may have 64 MB; and who never ends does not stay.
+        sotto.wait_for(lambda: metric(server, 'sotto_closes_total{code="4001"}') >= 16, what="the first to be cut")
+        assert anonymous_bytes(server) < 150e6
+        for _ in range(30):
+            for s in open_ones:
+                try:
+                    s.send_frame(10, b"")
+                except OSError:
+                    pass
+            if metric(server, 'sotto_closes_total{code="4001"}') == 80:
+                break
+            time.sleep(0.3)
+        assert metric(server, 'sotto_closes_total{code="4001"}') == 80
+        for s in open_ones:
+            s.close()
+
+
 def test_a_reader_that_never_reads_is_cut_and_loses_nothing(tmp_path):
     with sotto.Server(tmp_path, window_bytes="64KiB", lag_timeout="500ms") as server:
         a, b = register(server), register(server)

@@ -1,4 +1,5 @@
 """Cursors, resumption, and the same events over every transport."""
+import json
 import threading
 import time
 
@@ -189,6 +190,23 @@ def test_a_poll_begins_with_a_snapshot_of_any_size(server):
     assert 40 < len(with_last) < 80 and listed[:len(with_last)] == with_last
     assert all(c["unread"] == 1 for c in listed)
     assert poll(a, answer["cursor"])["events"] == []
+
+
+def test_sync_start_right_behind_hello_counts(server):
+    a, b = register(server), register(server)
+    with b.connect() as s:
+        old = s.cursor
+    for n in range(10):
+        a.send(b, str(n))
+    with b.connect(old) as s:
+        new = s.cursor
+    with sotto.Socket(server) as s:
+        requests = [{"type": "hello", "token": b.token, "cursor": new}, {"type": "sync.start", "id": "1", "cursor": old}]
+        s.send_raw(b"".join(s.frame(1, json.dumps(r).encode()) for r in requests))
+        got = 0
+        while (e := s.read())["type"] != "sync.done":
+            got += sum(x["type"] == "message.new" for x in e.get("events", []))
+        assert got == 10
 
 
 @pytest.mark.parametrize("bad", ["AAAA", "x" * 96, "?", "not a cursor", "AQ", "-" * 40])

@@ -323,7 +323,8 @@ class Socket:
     def send_raw(self, data):
         self.socket.sendall(data)
 
-    def send_frame(self, opcode, payload, fin=True, mask=True):
+    @staticmethod
+    def frame(opcode, payload, fin=True, mask=True):
         first = (0x80 if fin else 0) | opcode
         length = len(payload)
         bit = 0x80 if mask else 0
@@ -338,7 +339,10 @@ class Socket:
             repeated = (key * (length // 4 + 1))[:length]
             payload = (int.from_bytes(payload, "big") ^ int.from_bytes(repeated, "big")).to_bytes(length, "big")
             head += key
-        self.socket.sendall(head + payload)
+        return head + payload
+
+    def send_frame(self, opcode, payload, fin=True, mask=True):
+        self.socket.sendall(self.frame(opcode, payload, fin, mask))
 
     def send(self, message):
         self.send_frame(1, json.dumps(message).encode())
