@@ -101,7 +101,7 @@ struct engine_options {
     void *publish_ctx;
     uint64_t retention_days;   /* 0: for ever */
     size_t cache_conversations;/* states kept in memory; 8 more members count as one more */
-    uint64_t housekeeping_ms;  /* how often expiry is looked at */
+    uint64_t housekeeping_ms;  /* how often expiry and retention are looked at */
 };
 /* Reads the position and epoch (drawing an epoch for a new store). Does not
  * start the thread. */
@@ -115,8 +115,9 @@ void engine_destroy(struct engine **e);
 /* One turn on the caller's thread, for simulation: takes what is queued,
  * commits, answers, publishes. Returns how many submissions it handled. */
 size_t engine_turn(struct engine *e);
-/* Housekeeping now, for simulation and tests. */
-void engine_housekeep(struct engine *e);
+/* Housekeeping now, one bounded piece of it, for simulation and tests. True: there is more
+ * to do at once. */
+bool engine_housekeep(struct engine *e);
 
 /* False when the queue is full or the engine stops: the submission stays the
  * caller's, who answers PROBLEM_BUSY or PROBLEM_DRAINING. Any thread. */

@@ -37,6 +37,9 @@ enum { BUSY_PERCENT = 95, BUSY_NO_MORE_PERCENT = 85, LOAD_WINDOW_US = 200 * 1000
 enum { STATE_ROW_STEP = 32 };
 /* Housekeeping that is due may take this much of one turn. */
 enum { EXPIRE_PER_TURN = 512, SWEEP_CONVERSATIONS_PER_TURN = 64, SWEEP_ROWS_PER_TURN = 2048 };
+/* After a round through all conversations that took t, the next begins this many times t
+ * later at the earliest: looking takes a bounded part of the writer's time. */
+enum { SWEEP_REST = 20 };
 /* Rows that could not be expired are passed by, and tried again after this long. */
 enum { EXPIRE_RETRY_MS = 60 * 1000 };
 /* Compaction is asked for at most this often: it rewrites files. */
@@ -196,16 +199,17 @@ static void *engine_run(void *arg)
     struct pace pace = {.looked_us = clock_monotonic_us(e->options.clock)};
     sched_load_start(&pace.load);
     sched_prompt();
+    bool more = false;
     while (!atomic_load(&e->stopping)) {
         uint64_t began_us = clock_monotonic_us(e->options.clock), now = began_us / 1000;
-        if (now >= e->housekeep_at_ms || e->more_expired) {
-            engine_housekeep(e);
+        if (now >= e->housekeep_at_ms || more) {
+            more = engine_housekeep(e);
             e->housekeep_at_ms = now + e->options.housekeeping_ms;
         }
         size_t handled = engine_turn(e);
         if (handled != 0) store_rest(e->options.store);
         if (handled > 1) keep_pace(e, &pace, began_us);
-        if (handled == 0 && !e->more_expired) mailbox_wait(&e->inbox, (int)e->options.housekeeping_ms);
+        if (handled == 0 && !more) mailbox_wait(&e->inbox, (int)e->options.housekeeping_ms);
     }
     while (engine_turn(e) != 0) {}
     return NULL;
@@ -490,62 +494,98 @@ static void expire_due(struct engine *e)
     store_iter_destroy(&it);
 }
 
-/* The first sequence of the conversation that is young enough to stay. What has a time
- * that is still to come, from a clock that ran ahead, is as old as what follows it. */
-static uint64_t first_young(struct engine *e, const struct conversation *c, uint64_t cutoff_ms, uint64_t now_ms,
+/* The first sequence of the conversation that is young enough to stay, as far as has been
+ * looked; with e->sweep_look set, looking goes on from there in the next turn. What has a
+ * time that is still to come, from a clock that ran ahead, is as old as what follows it. */
+static uint64_t first_young(struct engine *e, const struct conversation *c, uint64_t now_ms, uint64_t keep_ms,
                             size_t *rows)
 {
-    uint64_t kept = c->first_sequence;
-    struct key key = key_message(c->id, kept);
+    uint64_t kept = c->first_sequence, look = e->sweep_look > kept ? e->sweep_look : kept;
+    struct key key = key_message(c->id, look);
     struct store_iter *it = store_iter_create(e->options.store, STORE_MESSAGE);
-    for (store_iter_seek(it, key_slice(&key)); store_iter_valid(it) && *rows < SWEEP_ROWS_PER_TURN;
-         store_iter_next(it)) {
+    e->sweep_look = 0;
+    for (store_iter_seek(it, key_slice(&key)); store_iter_valid(it); store_iter_next(it)) {
         struct slice at = store_iter_key(it);
         if (at.len != MESSAGE_KEY_LEN || memcmp(at.data, c->id.bytes, ID_LEN) != 0) break;
         struct message m;
         uint64_t sequence = load_be64(at.data + ID_LEN);
+        if (sequence > c->last_sequence) break;
+        if (*rows == SWEEP_ROWS_PER_TURN) {
+            e->sweep_look = sequence;
+            break;
+        }
         if (message_row_decode(c->id, sequence, store_iter_value(it), &m) != SOTTO_OK) break;
-        if (m.record.ts_ms >= cutoff_ms && m.record.ts_ms <= now_ms) break;
-        if (m.record.ts_ms < cutoff_ms) kept = sequence + 1;
+        if (m.record.ts_ms >= now_ms - keep_ms && m.record.ts_ms <= now_ms) break;
+        if (m.record.ts_ms < now_ms - keep_ms) kept = sequence + 1;
         (*rows)++;
     }
     store_iter_destroy(&it);
     return kept;
 }
 
+/* Takes what is outdated of one conversation into the batch, not more of it than one turn
+ * may: then e->sweep_look is set. False: the batch in progress is not whole. */
+static bool sweep_one(struct engine *e, struct id id, struct slice row, uint64_t now_ms, uint64_t keep_ms,
+                      size_t *rows)
+{
+    struct conversation c;
+    if (conversation_decode(id, row, &c) != SOTTO_OK) return true;
+    struct record r = {.kind = RECORD_PURGE, .conversation = id};
+    uint64_t first = c.first_sequence, kept = first_young(e, &c, now_ms, keep_ms, rows);
+    conversation_deinit(&c);
+    r.sequence = kept;
+    if (kept - first > SWEEP_ROWS_PER_TURN) { /* times to come, and behind them what is old */
+        r.sequence = first + SWEEP_ROWS_PER_TURN;
+        e->sweep_look = kept - 1;
+    }
+    return kept == first || engine_apply_own(e, &r) == SOTTO_OK;
+}
+
 /* The next turn begins behind the conversation. */
 static void sweep_past(struct engine *e, struct id id)
 {
     for (size_t i = ID_LEN; i-- > 0 && ++id.bytes[i] == 0;) {}
-    e->sweep_after = id;
+    e->sweep_next = id;
+    e->sweep_look = 0;
 }
 
-/* False: the batch in progress is not whole. */
+static void begin_round(struct engine *e, uint64_t now_ms)
+{
+    memset(&e->sweep_next, 0, sizeof(e->sweep_next));
+    e->sweep_look = 0;
+    e->sweep_began_ms = now_ms;
+}
+
+/* One piece of a round through the conversations. A conversation is left when nothing
+ * outdated is in it any more; the round goes on in the next turns. False: the batch in
+ * progress is not whole. */
 static bool sweep(struct engine *e)
 {
     uint64_t now = clock_wall_ms(e->options.clock), keep_ms = e->options.retention_days * 24 * 3600 * 1000;
-    bool whole = true;
-    if (keep_ms == 0 || now < keep_ms) return true;
+    uint64_t monotonic = clock_monotonic_ms(e->options.clock);
+    bool whole = true, open = e->more_outdated;
+    e->more_outdated = false;
+    if (keep_ms == 0 || now < keep_ms || (!open && monotonic < e->sweep_again_ms)) return true;
+    if (!open) begin_round(e, monotonic);
     size_t conversations = 0, rows = 0;
     struct store_iter *it = store_iter_create(e->options.store, STORE_CONVERSATION);
-    for (store_iter_seek(it, slice_of(e->sweep_after.bytes, ID_LEN)); store_iter_valid(it); store_iter_next(it)) {
+    for (store_iter_seek(it, slice_of(e->sweep_next.bytes, ID_LEN)); store_iter_valid(it); store_iter_next(it)) {
         struct slice key = store_iter_key(it);
-        struct conversation c;
         struct id id;
         if (key.len != ID_LEN) continue;
         memcpy(id.bytes, key.data, ID_LEN);
-        e->sweep_after = id;
-        if (conversations++ == SWEEP_CONVERSATIONS_PER_TURN || rows >= SWEEP_ROWS_PER_TURN) break;
-        if (conversation_decode(id, store_iter_value(it), &c) != SOTTO_OK) continue;
-        struct record r = {.kind = RECORD_PURGE, .conversation = id};
-        r.sequence = first_young(e, &c, now - keep_ms, now, &rows);
-        bool old = r.sequence > c.first_sequence;
-        conversation_deinit(&c);
-        whole = !old || engine_apply_own(e, &r) == SOTTO_OK;
+        if (!id_eq(id, e->sweep_next)) e->sweep_look = 0;
+        e->sweep_next = id;
+        if (conversations++ == SWEEP_CONVERSATIONS_PER_TURN || rows == SWEEP_ROWS_PER_TURN ||
+            e->dirty_bytes >= SOTTO_ENGINE_BATCH_BYTES_MAX)
+            break;
+        whole = sweep_one(e, id, store_iter_value(it), now, keep_ms, &rows);
         if (!whole) sweep_past(e, id); /* it must not keep the others */
-        if (!whole) break;
+        if (!whole || e->sweep_look != 0) break;
     }
-    if (!store_iter_valid(it)) memset(&e->sweep_after, 0, sizeof(e->sweep_after));
+    e->more_outdated = store_iter_valid(it);
+    if (!e->more_outdated)
+        e->sweep_again_ms = monotonic + SWEEP_REST * (monotonic - e->sweep_began_ms);
     store_iter_destroy(&it);
     return whole;
 }
@@ -567,21 +607,30 @@ static bool write_own(struct engine *e)
     return committed && err == SOTTO_OK;
 }
 
-void engine_housekeep(struct engine *e)
+/* One piece of retention. False: it failed; the same piece is next if the disk refused it. */
+static bool keep_swept(struct engine *e)
 {
-    e->more_expired = false;
-    if (e->reload && reload_position(e) != SOTTO_OK) return;
-    expire_due(e);
-    if (!write_own(e)) {
-        e->more_expired = false; /* not at once, again and again */
-        return;
-    }
-    if (sweep(e)) {
-        (void)write_own(e);
-    } else {
+    struct id next = e->sweep_next;
+    uint64_t look = e->sweep_look;
+    if (!sweep(e)) {
         drop_batch(e, SOTTO_ERR_IO);
         publish(e, e->events, &e->events_count, false);
+        return false;
     }
+    if (write_own(e)) return true;
+    e->sweep_next = next;
+    e->sweep_look = look;
+    e->more_outdated = true;
+    return false;
+}
+
+bool engine_housekeep(struct engine *e)
+{
+    e->more_expired = false;
+    if (e->reload && reload_position(e) != SOTTO_OK) return false;
+    expire_due(e);
+    if (!write_own(e)) return false; /* not at once, again and again */
+    bool swept = keep_swept(e);
     cache_trim(e);
     uint64_t now = clock_monotonic_ms(e->options.clock);
     if (e->erased && now >= e->compact_at_ms) {
@@ -589,4 +638,5 @@ void engine_housekeep(struct engine *e)
         e->compact_at_ms = now + COMPACT_INTERVAL_MS;
         store_compact(e->options.store, STORE_MESSAGE);
     }
+    return swept && (e->more_expired || e->more_outdated);
 }

@@ -73,7 +73,10 @@ struct engine {
     bool more_expired;              /* than one turn may take */
     struct key expire_from;         /* behind rows that could not be expired; empty: none */
     uint64_t expire_again_ms;       /* monotonic; then from the first again */
-    struct id sweep_after;          /* retention: the conversation looked at last */
+    bool more_outdated;             /* retention is in a round through the conversations */
+    struct id sweep_next;           /* where that goes on */
+    uint64_t sweep_look;            /* and there from this sequence on; 0: from the first */
+    uint64_t sweep_began_ms, sweep_again_ms; /* monotonic; that round, and not before the next */
     bool erased;                    /* something left: ask for compaction */
     uint64_t compact_at_ms;         /* monotonic; not before */
 
