@@ -596,6 +596,7 @@ static bool write_own(struct engine *e)
 {
     enum problem problem;
     enum sotto_err err = SOTTO_OK;
+    store_batch_frees(e->batch);
     if (e->dirty == NULL && store_batch_count(e->batch) != 0) {
         /* Only keys of rows that are gone: nothing to tell, but write them. */
         err = store_commit(e->options.store, e->batch);

@@ -42,6 +42,7 @@ void store_delete_range(struct store_batch *b, enum store_family f, struct slice
 }
 
 size_t store_batch_count(const struct store_batch *b) { return ops_of(b)->batch_count(b); }
+void store_batch_frees(struct store_batch *b) { ops_of(b)->batch_frees(b); }
 enum sotto_err store_commit(struct store *s, struct store_batch *b) { return ops_of(s)->commit(s, b); }
 void store_rest(struct store *s) { ops_of(s)->rest(s); }
 struct store_iter *store_iter_create(struct store *s, enum store_family f) { return ops_of(s)->iter_create(s, f); }

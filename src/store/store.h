@@ -50,6 +50,9 @@ void store_delete(struct store_batch *b, enum store_family f, struct slice key);
 enum { STORE_RANGE_FROM_MAX = ID_LEN };
 void store_delete_range(struct store_batch *b, enum store_family f, struct slice from, struct slice to);
 size_t store_batch_count(const struct store_batch *b);
+/* What is in it makes room: the commit may use what is kept free on the disk. Until it is
+ * cleared. */
+void store_batch_frees(struct store_batch *b);
 /* Writes and syncs. Errors: FULL no room, nothing written; IO nothing written;
  * UNCERTAIN it may or may not be there: what is read next tells, and is then
  * as durable as any commit. Writer only. */
@@ -89,6 +92,7 @@ struct store_ops {
     void (*del)(struct store_batch *, enum store_family, struct slice);
     void (*delete_range)(struct store_batch *, enum store_family, struct slice, struct slice);
     size_t (*batch_count)(const struct store_batch *);
+    void (*batch_frees)(struct store_batch *);
     enum sotto_err (*commit)(struct store *, struct store_batch *);
     void (*rest)(struct store *);
     struct store_iter *(*iter_create)(struct store *, enum store_family);

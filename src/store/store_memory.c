@@ -316,6 +316,9 @@ static void memory_delete_range(struct store_batch *b, enum store_family f, stru
 
 static size_t memory_batch_count(const struct store_batch *b) { return b->count; }
 
+/* Fullness is a fault here, which spares nothing. */
+static void memory_batch_frees(struct store_batch *b) { (void)b; }
+
 static void memory_rest(struct store *s) { (void)s; }
 
 static enum sotto_err memory_commit(struct store *s, struct store_batch *b)
@@ -399,6 +402,7 @@ static const struct store_ops memory_ops = {
     .del = memory_delete,
     .delete_range = memory_delete_range,
     .batch_count = memory_batch_count,
+    .batch_frees = memory_batch_frees,
     .commit = memory_commit,
     .rest = memory_rest,
     .iter_create = memory_iter_create,

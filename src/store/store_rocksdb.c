@@ -15,7 +15,8 @@
  * shorter than when the store was closed, is missed before it is opened (wal_note.h).
  *
  * A FULL DISK. Commits are refused while less than the reserve is free, so that
- * RocksDB itself, whose background work needs room, does not run into the wall.
+ * RocksDB itself, whose background work needs room, does not run into the wall; but
+ * those that make room, which would else never come, are not until little of it is left.
  * If it does (another program filled the disk), its error is sticky; the commit
  * then closes the database and opens it again, under a lock that keeps readers
  * out. What was recovered tells whether the batch is there. Opening for writing
@@ -70,6 +71,8 @@ static const struct store_ops rocksdb_ops;
 enum { REOPEN_INTERVAL_MS = 1000 };
 /* Opening writes a manifest, and what it recovers. */
 enum { OPEN_ROOM_BYTES = 8 * 1024 * 1024 };
+/* What commits that make room leave of the reserve: enough to open it again, and to flush. */
+enum { FREEING_ROOM_BYTES = 16 * 1024 * 1024 };
 
 /* ---- Options -------------------------------------------------------------- */
 
@@ -496,6 +499,7 @@ struct rocksdb_batch {
     struct store_head head;
     struct store_rocksdb *store;
     rocksdb_writebatch_t *batch;
+    bool frees;
     struct buffer join; /* where two-piece values become one */
 };
 
@@ -519,7 +523,11 @@ static void rocksdb_store_batch_destroy(struct store_batch *batch)
     free(b);
 }
 
-static void rocksdb_store_batch_clear(struct store_batch *b) { rocksdb_writebatch_clear(batch_of(b)->batch); }
+static void rocksdb_store_batch_clear(struct store_batch *b)
+{
+    rocksdb_writebatch_clear(batch_of(b)->batch);
+    batch_of(b)->frees = false;
+}
 
 static void rocksdb_store_put2(struct store_batch *batch, enum store_family f, struct slice key, struct slice head,
                                struct slice tail)
@@ -560,10 +568,13 @@ static size_t rocksdb_store_batch_count(const struct store_batch *b)
     return (size_t)rocksdb_writebatch_count(batch_of(b)->batch);
 }
 
+static void rocksdb_store_batch_frees(struct store_batch *b) { batch_of(b)->frees = true; }
+
 /* Takes the gate shared with the database open for writing. */
-static enum sotto_err enter_for_writing(struct store_rocksdb *s)
+static enum sotto_err enter_for_writing(struct store_rocksdb *s, bool frees)
 {
-    if (!has_room(s, s->reserve)) return SOTTO_ERR_FULL;
+    uint64_t least = frees && s->reserve > FREEING_ROOM_BYTES ? FREEING_ROOM_BYTES : s->reserve;
+    if (!has_room(s, least)) return SOTTO_ERR_FULL;
     for (int attempt = 0; attempt < 2; attempt++) {
         if (!gate_enter(s)) return SOTTO_ERR_IO;
         if (!s->read_only) return SOTTO_OK;
@@ -576,7 +587,7 @@ static enum sotto_err enter_for_writing(struct store_rocksdb *s)
 static enum sotto_err rocksdb_store_commit(struct store *store, struct store_batch *batch)
 {
     struct store_rocksdb *s = rocksdb_of(store);
-    enum sotto_err err = enter_for_writing(s);
+    enum sotto_err err = enter_for_writing(s, batch_of(batch)->frees);
     if (err != SOTTO_OK) return err;
     uint64_t before = rocksdb_get_latest_sequence_number(s->db);
     char *error = NULL;
@@ -644,6 +655,7 @@ static const struct store_ops rocksdb_ops = {
     .del = rocksdb_store_delete,
     .delete_range = rocksdb_store_delete_range,
     .batch_count = rocksdb_store_batch_count,
+    .batch_frees = rocksdb_store_batch_frees,
     .commit = rocksdb_store_commit,
     .rest = rocksdb_store_rest,
     .iter_create = rocksdb_store_iter_create,

@@ -9,7 +9,8 @@ struct store_rocksdb_options {
     const char *directory;     /* made when missing */
     size_t block_cache_bytes;
     size_t write_buffer_bytes;
-    uint64_t reserve_bytes;    /* commits are refused with FULL when less disk is free */
+    uint64_t reserve_bytes;    /* commits are refused with FULL when less disk is free; those
+                                * that free some go on down to a small rest of it */
     struct log *log;           /* may be NULL */
 };
 /* Opens or creates. Errors: CORRUPT (damaged, or of a newer version), IO,

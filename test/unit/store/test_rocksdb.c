@@ -476,6 +476,15 @@ static void store_rocksdb__reserve__refuses_before_the_disk_is_full(void **state
     assert_int_equal(store_commit(s, b), SOTTO_ERR_FULL);
     assert_true(has_value(s, "k", "v"));
     assert_false(has_value(s, "k2", "v"));
+    /* But what makes room is written. */
+    store_batch_clear(b);
+    store_batch_frees(b);
+    store_delete(b, STORE_MESSAGE, SLICE_LIT("k"));
+    assert_int_equal(store_commit(s, b), SOTTO_OK);
+    assert_false(has_value(s, "k", "v"));
+    store_batch_clear(b);
+    store_put(b, STORE_MESSAGE, SLICE_LIT("k2"), SLICE_LIT("v"));
+    assert_int_equal(store_commit(s, b), SOTTO_ERR_FULL);
     store_batch_destroy(&b);
     store_close(&s);
     buffer_deinit(&why);

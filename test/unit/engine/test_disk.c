@@ -1,0 +1,83 @@
+/* The engine on the store that is on disk: what it removes, and when the disk is full. */
+#include "unit/engine/fixture.h"
+#include "unit/store/folder.h"
+
+enum { DAY_MS = 24 * 3600 * 1000 };
+
+struct disk {
+    struct fixture *f;
+    struct folder folder;
+};
+
+static void close_all(struct disk *d)
+{
+    engine_destroy(&d->f->engine);
+    fixture_forget_events(d->f);
+    store_close(&d->f->store);
+}
+
+static void open_all(struct disk *d, uint64_t reserve_bytes)
+{
+    struct store_rocksdb_options options = {
+        .directory = d->folder.store, .write_buffer_bytes = 1 << 20, .reserve_bytes = reserve_bytes};
+    struct buffer why;
+    buffer_init(&why, 4096);
+    assert_int_equal(store_rocksdb_open(&options, &why, &d->f->store), SOTTO_OK);
+    buffer_deinit(&why);
+    fixture_start(d->f);
+}
+
+static int set_up(void **state)
+{
+    struct disk *d = sotto_zalloc(sizeof(*d));
+    void *f = NULL;
+    if (fixture_setup(&f) != 0) return -1;
+    d->f = f;
+    folder_make(&d->folder);
+    close_all(d); /* that in memory */
+    open_all(d, 0);
+    *state = d;
+    return 0;
+}
+
+static int tear_down(void **state)
+{
+    struct disk *d = *state;
+    void *f = d->f;
+    int result = fixture_teardown(&f);
+    folder_remove(&d->folder);
+    free(d);
+    return result;
+}
+
+static void disk__full__what_expires_and_what_is_outdated_goes(void **state)
+{
+    struct disk *d = *state;
+    struct fixture *f = d->f;
+    (void)send(f, 1, 3, "old");
+    clock_manual_advance(&f->clock, 11ull * DAY_MS);
+    struct record r = message_to(f, 1, 2, "k1", "x");
+    r.message.expires_ms = f->clock.wall_ms + 1;
+    assert_int_equal(ask(f, &r).sequence, 1);
+    close_all(d);
+    f->retention_days = 10;
+    open_all(d, UINT64_MAX / 2);
+    clock_manual_advance(&f->clock, 1);
+    (void)engine_housekeep(f->engine);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 1);
+    assert_int_equal(f->events_count, 1);
+    assert_int_equal(f->events[0]->kind, EVENT_EXPIRED);
+    r = message_to(f, 1, 2, "k2", "x");
+    assert_int_equal(ask(f, &r).problem, PROBLEM_STORAGE_FULL);
+    assert_store_clean(f);
+}
+
+#define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(disk__full__what_expires_and_what_is_outdated_goes),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
