@@ -20,6 +20,10 @@
  * processors busy, waiting costs nobody time, since everything waits for them: then it
  * is PACE_BUSY_US.
  *
+ * ERASING. What expired or is outdated is on disk until the store has been compacted. The
+ * row "erased" says so, from the commit that removes on until compaction was successful:
+ * then one that was not finished, or not begun, is asked for at the next start.
+ *
  * ORDER. Submissions are applied in the order taken, answered in that order,
  * and their events published in that order, before the next batch begins.
  */
@@ -123,6 +127,15 @@ static enum sotto_err read_epoch(struct engine *e)
     return err;
 }
 
+/* Whether what was removed before this start may still be on disk. */
+static enum sotto_err read_erased(struct engine *e)
+{
+    uint64_t nothing;
+    enum sotto_err err = read_number(e->options.store, "erased", 0, &nothing);
+    e->erased = e->erased_noted = err == SOTTO_OK;
+    return err == SOTTO_ERR_NOT_FOUND ? SOTTO_OK : err;
+}
+
 /* ---- Life ------------------------------------------------------------------ */
 
 static void register_metrics(struct engine *e)
@@ -156,6 +169,7 @@ enum sotto_err engine_create(const struct engine_options *options, struct buffer
     map_init(&e->fresh);
     enum sotto_err err = reload_position(e);
     if (err == SOTTO_OK) err = read_epoch(e);
+    if (err == SOTTO_OK) err = read_erased(e);
     if (err == SOTTO_OK) err = mailbox_init(&e->inbox, SOTTO_ENGINE_QUEUE_MAX);
     if (err != SOTTO_OK) {
         buffer_clear(why_out);
@@ -590,22 +604,44 @@ static bool sweep(struct engine *e)
     return whole;
 }
 
+/* With the batch that removes; or with the next after compaction. */
+static bool note_erased(struct engine *e)
+{
+    bool erased = e->erased || e->compacting;
+    if (erased && !e->erased_noted) store_put(e->batch, STORE_META, SLICE_LIT("erased"), slice_of(NULL, 0));
+    if (!erased && e->erased_noted) store_delete(e->batch, STORE_META, SLICE_LIT("erased"));
+    return erased;
+}
+
 /* Writes what housekeeping has put into the batch; false: it is not there, or nobody
  * knows. */
 static bool write_own(struct engine *e)
 {
     enum problem problem;
     enum sotto_err err = SOTTO_OK;
+    bool erased = note_erased(e);
     store_batch_frees(e->batch);
     if (e->dirty == NULL && store_batch_count(e->batch) != 0) {
-        /* Only keys of rows that are gone: nothing to tell, but write them. */
+        /* Only keys of rows that are gone, or "erased": nothing to tell, but write them. */
         err = store_commit(e->options.store, e->batch);
         if (err != SOTTO_OK) e->reload = true;
         reset_batch(e);
     }
     bool committed = engine_commit(e, &problem);
     publish(e, e->events, &e->events_count, committed);
-    return committed && err == SOTTO_OK;
+    if (!committed || err != SOTTO_OK) return false;
+    e->erased_noted = erased;
+    return true;
+}
+
+static void compact_erased(struct engine *e)
+{
+    uint64_t now = clock_monotonic_ms(e->options.clock);
+    if (!e->erased || now < e->compact_at_ms) return;
+    e->erased = false;
+    e->compacting = true;
+    e->compact_at_ms = now + COMPACT_INTERVAL_MS;
+    store_compact(e->options.store, STORE_MESSAGE);
 }
 
 /* One piece of retention. False: it failed; the same piece is next if the disk refused it. */
@@ -629,15 +665,11 @@ bool engine_housekeep(struct engine *e)
 {
     e->more_expired = false;
     if (e->reload && reload_position(e) != SOTTO_OK) return false;
+    e->compacting = e->compacting && store_compacting(e->options.store, STORE_MESSAGE);
     expire_due(e);
     if (!write_own(e)) return false; /* not at once, again and again */
     bool swept = keep_swept(e);
     cache_trim(e);
-    uint64_t now = clock_monotonic_ms(e->options.clock);
-    if (e->erased && now >= e->compact_at_ms) {
-        e->erased = false;
-        e->compact_at_ms = now + COMPACT_INTERVAL_MS;
-        store_compact(e->options.store, STORE_MESSAGE);
-    }
+    compact_erased(e);
     return swept && (e->more_expired || e->more_outdated);
 }

@@ -78,6 +78,8 @@ struct engine {
     uint64_t sweep_look;            /* and there from this sequence on; 0: from the first */
     uint64_t sweep_began_ms, sweep_again_ms; /* monotonic; that round, and not before the next */
     bool erased;                    /* something left: ask for compaction */
+    bool compacting;                /* that was asked for, and may not be done */
+    bool erased_noted;              /* the store says that one of these is so */
     uint64_t compact_at_ms;         /* monotonic; not before */
 
     struct histogram *batch_records, *sync_time;

@@ -5,29 +5,45 @@
  * Requests that come meanwhile are joined. Compacting a family rewrites it, so
  * after one that took t seconds the next begins REST times t later at the
  * earliest: a small store erases at once, a large one spends a bounded part of
- * its time on it. */
+ * its time on it. What fails is tried again. RocksDB's C interface does not tell whether
+ * compacting failed; but it counts the errors of its background work, and whoever stops
+ * it for another reason says so (compact_cut). */
 #include "store/store_rocksdb_private.h"
 
 #include <stdlib.h>
 #include <time.h>
 
 enum { REST = 20 };
+enum { RETRY_MS = 60 * 1000 };
 
-static void compact(struct store_rocksdb *s, unsigned wanted)
+static uint64_t errors_of(const struct store_rocksdb *s)
 {
-    if (!gate_enter(s)) return;
+    uint64_t count = 0;
+    return rocksdb_property_int(s->db, "rocksdb.background-errors", &count) == 0 ? count : 0;
+}
+
+/* False: not all of it was done. */
+static bool compact(struct store_rocksdb *s, unsigned wanted)
+{
+    if (!gate_enter(s)) return false;
+    bool done = true;
+    uint64_t errors = errors_of(s);
     rocksdb_flushoptions_t *flush = rocksdb_flushoptions_create();
     rocksdb_flushoptions_set_wait(flush, 1);
     for (int f = 0; f < STORE_FAMILIES; f++) {
         char *error = NULL;
         rocksdb_flush_cf(s->db, flush, s->families[f], &error);
+        done &= error == NULL;
         if (error != NULL) LOG(s->log, LOG_WARN, "store.flush", LOG_S("error", error));
         free(error);
     }
     rocksdb_flushoptions_destroy(flush);
-    for (int f = 0; f < STORE_FAMILIES; f++)
+    for (int f = 0; f < STORE_FAMILIES && done; f++)
         if (wanted & 1u << f) rocksdb_compact_range_cf(s->db, s->families[f], NULL, 0, NULL, 0);
+    done &= errors_of(s) == errors && !atomic_load(&s->compact_cut);
     gate_leave(s);
+    if (!done) LOG(s->log, LOG_WARN, "store.compact", LOG_S("result", "not done, tried again later"));
+    return done;
 }
 
 static void *run(void *arg)
@@ -44,12 +60,16 @@ static void *run(void *arg)
         if (s->compactor_stopping) break;
         unsigned wanted = s->compact_wanted;
         s->compact_wanted = 0;
+        s->compact_running = wanted;
         pthread_mutex_unlock(&s->compactor_lock);
         uint64_t began_ms = clock_monotonic_ms(clock_system());
-        compact(s, wanted);
+        bool done = compact(s, wanted);
         uint64_t ended_ms = clock_monotonic_ms(clock_system());
         rest_until_ms = (ended_ms + REST * (ended_ms - began_ms)) / 1000 * 1000;
+        if (!done) rest_until_ms += RETRY_MS;
         pthread_mutex_lock(&s->compactor_lock);
+        s->compact_running = 0;
+        if (!done) s->compact_wanted |= wanted;
     }
     pthread_mutex_unlock(&s->compactor_lock);
     return NULL;
@@ -81,4 +101,13 @@ void compactor_request(struct store *store, enum store_family f)
     s->compact_wanted |= 1u << f;
     pthread_cond_signal(&s->compactor_wake);
     pthread_mutex_unlock(&s->compactor_lock);
+}
+
+bool compactor_busy(struct store *store, enum store_family f)
+{
+    struct store_rocksdb *s = rocksdb_of(store);
+    pthread_mutex_lock(&s->compactor_lock);
+    bool busy = ((s->compact_wanted | s->compact_running) & 1u << f) != 0;
+    pthread_mutex_unlock(&s->compactor_lock);
+    return busy;
 }

@@ -63,6 +63,7 @@ struct slice store_iter_key(const struct store_iter *it) { return ops_of(it)->it
 struct slice store_iter_value(const struct store_iter *it) { return ops_of(it)->iter_value(it); }
 enum sotto_err store_iter_error(const struct store_iter *it) { return ops_of(it)->iter_error(it); }
 void store_compact(struct store *s, enum store_family f) { ops_of(s)->compact(s, f); }
+bool store_compacting(struct store *s, enum store_family f) { return ops_of(s)->compacting(s, f); }
 
 enum sotto_err store_backup(struct store *s, const char *directory, struct buffer *why_out)
 {

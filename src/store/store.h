@@ -78,6 +78,8 @@ SOTTO_CHECKED enum sotto_err store_iter_error(const struct store_iter *it);
 
 /* Asks that what was deleted leaves the disk soon. May return before. */
 void store_compact(struct store *s, enum store_family f);
+/* Whether some of that is still to be done; what failed is tried again. Any thread. */
+bool store_compacting(struct store *s, enum store_family f);
 /* A consistent copy in `directory`, which must not exist. Any thread. */
 SOTTO_CHECKED enum sotto_err store_backup(struct store *s, const char *directory, struct buffer *why_out);
 /* Closes, frees, nulls. */
@@ -106,6 +108,7 @@ struct store_ops {
     struct slice (*iter_value)(const struct store_iter *);
     enum sotto_err (*iter_error)(const struct store_iter *);
     void (*compact)(struct store *, enum store_family);
+    bool (*compacting)(struct store *, enum store_family);
     enum sotto_err (*backup)(struct store *, const char *, struct buffer *);
     void (*close)(struct store *);
 };

@@ -344,6 +344,13 @@ static void memory_compact(struct store *s, enum store_family f)
     (void)f;
 }
 
+static bool memory_compacting(struct store *s, enum store_family f)
+{
+    (void)s;
+    (void)f;
+    return false;
+}
+
 static enum sotto_err memory_backup(struct store *s, const char *directory, struct buffer *why_out)
 {
     (void)s;
@@ -416,6 +423,7 @@ static const struct store_ops memory_ops = {
     .iter_value = memory_iter_value,
     .iter_error = memory_iter_error,
     .compact = memory_compact,
+    .compacting = memory_compacting,
     .backup = memory_backup,
     .close = memory_close,
 };

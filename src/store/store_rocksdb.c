@@ -352,6 +352,7 @@ static void reopen(struct store_rocksdb *s)
     struct buffer why;
     buffer_init(&why, 4096);
     close_database(s);
+    atomic_store(&s->compact_cut, false);
     enum sotto_err err = SOTTO_ERR_FULL;
     if (has_room(s, OPEN_ROOM_BYTES)) err = open_database(s, OPEN_WRITE, &why);
     if (err != SOTTO_OK) err = open_database(s, OPEN_READ, &why);
@@ -596,7 +597,10 @@ static enum sotto_err rocksdb_store_commit(struct store *store, struct store_bat
     wal_ahead_used(s->ahead, len);
     background_committed(s->background, len);
     rocksdb_write(s->db, s->sync_write, batch_of(batch)->batch, &error);
-    if (error != NULL) rocksdb_disable_manual_compaction(s->db); /* it would hold the gate */
+    if (error != NULL) {
+        atomic_store(&s->compact_cut, true);
+        rocksdb_disable_manual_compaction(s->db); /* it would hold the gate */
+    }
     gate_leave(s);
     if (error == NULL) return SOTTO_OK;
     err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_IO;
@@ -669,6 +673,7 @@ static const struct store_ops rocksdb_ops = {
     .iter_value = rocksdb_store_iter_value,
     .iter_error = rocksdb_store_iter_error,
     .compact = compactor_request,
+    .compacting = compactor_busy,
     .backup = rocksdb_store_backup,
     .close = rocksdb_store_close,
 };

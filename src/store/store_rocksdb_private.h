@@ -5,6 +5,7 @@
 #include "store/store_rocksdb.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <rocksdb/c.h>
 
 enum { STORE_FORMAT_VERSION = 2 };
@@ -34,6 +35,8 @@ struct store_rocksdb {
     pthread_mutex_t compactor_lock;
     pthread_cond_t compactor_wake;
     unsigned compact_wanted;      /* bit per family */
+    unsigned compact_running;     /* likewise */
+    atomic_bool compact_cut;      /* a commit failed: none is whole until it is opened again */
     bool compactor_stopping;
 };
 static inline struct store_rocksdb *rocksdb_of(struct store *s) { return (struct store_rocksdb *)s; }
@@ -47,5 +50,6 @@ void gate_leave(struct store_rocksdb *s);
 void compactor_start(struct store_rocksdb *s);
 void compactor_stop(struct store_rocksdb *s);
 void compactor_request(struct store *s, enum store_family f);
+bool compactor_busy(struct store *s, enum store_family f);
 
 #endif

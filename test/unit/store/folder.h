@@ -15,11 +15,16 @@
 #include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
+#include <string.h>
 #include <sys/stat.h>
 #include <sys/statvfs.h>
 #include <unistd.h>
 
 #include "store/store_rocksdb.h"
+
+/* How often to look again for what the store's own threads do in their time: a
+ * minute, for machines that have other things to do. */
+enum { PATIENCE = 1200, PAUSE_US = 50 * 1000 };
 
 struct folder {
     char path[64];   /* removed at the end, with what is in it */
@@ -72,6 +77,26 @@ static inline bool newest_file(const char *path, const char *ending, char out[PA
     }
     closedir(dir);
     return newest != 0;
+}
+
+/* Whether a file of the folder has these bytes. */
+static inline bool folder_contains(const char *path, const char *needle)
+{
+    DIR *dir = opendir(path);
+    bool found = false;
+    assert_non_null(dir);
+    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
+        char name[PATH_MAX];
+        snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
+        FILE *file = fopen(name, "rb");
+        if (file == NULL) continue;
+        static char content[4 << 20];
+        size_t len = fread(content, 1, sizeof(content), file);
+        found |= memmem(content, len, needle, strlen(needle)) != NULL;
+        (void)fclose(file);
+    }
+    closedir(dir);
+    return found;
 }
 
 static inline size_t file_len(const char *path)

@@ -11,10 +11,6 @@
 #include "store/wal_ahead.h"
 #include "store/wal_tail.h"
 
-/* How often to look again for what the store's own threads do in their time: a
- * minute, for machines that have other things to do. */
-enum { PATIENCE = 1200, PAUSE_US = 50 * 1000 };
-
 static int set_up(void **state)
 {
     struct folder *f = sotto_zalloc(sizeof(*f));
@@ -629,24 +625,6 @@ static void store_rocksdb__backup__is_a_moment_that_can_be_put_back(void **state
 }
 
 /* Deleted bytes leave the files, those of the log too. */
-static bool folder_contains(const char *path, const char *needle)
-{
-    DIR *dir = opendir(path);
-    bool found = false;
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char name[PATH_MAX];
-        snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-        FILE *file = fopen(name, "rb");
-        if (file == NULL) continue;
-        static char content[4 << 20];
-        size_t len = fread(content, 1, sizeof(content), file);
-        found |= memmem(content, len, needle, strlen(needle)) != NULL;
-        (void)fclose(file);
-    }
-    closedir(dir);
-    return found;
-}
-
 static void store_rocksdb__compact__erases_what_was_deleted(void **state)
 {
     const struct folder *f = *state;
@@ -664,6 +642,38 @@ static void store_rocksdb__compact__erases_what_was_deleted(void **state)
     assert_false(there);
     assert_true(has_value(s, "k1", "gone"));
     assert_true(has_value(s, "k2", "kept, 1234-5678-azerty"));
+    store_close(&s);
+}
+
+/* There is no room for what it writes: it stays to be done. */
+static void store_rocksdb__compact__is_not_done_when_it_failed(void **state)
+{
+    const struct folder *f = *state;
+    static char value[500 * 1000];
+    struct rlimit before, limit;
+    for (size_t i = 0; i + 1 < sizeof(value); i++) value[i] = (char)('a' + i * i / 7 % 26);
+    (void)signal(SIGXFSZ, SIG_IGN);
+    struct store *s = must_open(f->store);
+    put_one(s, "k1", value);
+    assert_false(store_compacting(s, STORE_MESSAGE));
+    assert_int_equal(getrlimit(RLIMIT_FSIZE, &before), 0);
+    limit = before;
+    limit.rlim_cur = 100 * 1000;
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &limit), 0);
+    store_compact(s, STORE_MESSAGE);
+    bool busy = true;
+    for (int tries = 0; busy && tries < 20; tries++) {
+        usleep(PAUSE_US);
+        busy = store_compacting(s, STORE_MESSAGE);
+    }
+    assert_int_equal(setrlimit(RLIMIT_FSIZE, &before), 0);
+    assert_true(busy);
+    store_close(&s);
+    s = must_open(f->store);
+    assert_true(has_value(s, "k1", value));
+    store_compact(s, STORE_MESSAGE);
+    for (int tries = 0; store_compacting(s, STORE_MESSAGE) && tries < PATIENCE; tries++) usleep(PAUSE_US);
+    assert_false(store_compacting(s, STORE_MESSAGE));
     store_close(&s);
 }
 
@@ -696,6 +706,7 @@ int main(int argc, char **argv)
         IN_FOLDER(store_rocksdb__backup__is_a_moment_that_can_be_put_back),
         IN_FOLDER(store_rocksdb__states__are_read_whole_while_they_change),
         IN_FOLDER(store_rocksdb__compact__erases_what_was_deleted),
+        IN_FOLDER(store_rocksdb__compact__is_not_done_when_it_failed),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
