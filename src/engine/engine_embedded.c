@@ -153,6 +153,8 @@ static void register_metrics(struct engine *e)
     e->watermarks = metrics_counter(m, records, "outcome=\"watermark\"", help);
     e->expired = metrics_counter(m, records, "outcome=\"expired\"", help);
     e->purged = metrics_counter(m, records, "outcome=\"purged\"", help);
+    e->unreadable = metrics_counter(m, "sotto_engine_unreadable_total", "",
+                                    "Rows or blocks that housekeeping could not read.");
     e->failures = metrics_counter(m, "sotto_engine_commit_failures_total", "", "Commits that failed.");
 }
 
@@ -469,6 +471,47 @@ struct store *engine_store(const struct engine *e) { return e->options.store; }
 
 /* ---- Housekeeping ------------------------------------------------------------ */
 
+static void found_unreadable(struct engine *e, const char *what, enum sotto_err err, size_t count)
+{
+    counter_add(e->unreadable, count);
+    LOG(e->options.log, LOG_ERROR, "engine.unreadable", LOG_S("what", what), LOG_S("error", sotto_err_name(err)),
+        LOG_U("count", count));
+}
+
+/* By an iterator of its own: RocksDB's may go on to fail where there is nothing wrong. */
+static bool readable_at(struct engine *e, enum store_family f, uint64_t begin)
+{
+    uint8_t key[8];
+    store_be64(key, begin);
+    struct store_iter *it = store_iter_create(e->options.store, f);
+    store_iter_seek(it, slice_of(key, sizeof(key)));
+    bool readable = store_iter_valid(it) || store_iter_error(it) == SOTTO_OK;
+    store_iter_destroy(&it);
+    return readable;
+}
+
+/* Behind damage that ended an iterator. Keys are told apart by the 8 bytes they begin with:
+ * `from` are those of the last that was read, *behind_out those where reading goes on, above
+ * `from`; `to` if that is nowhere below. False: the iterator has come to its end, or nothing
+ * can be read for now. */
+static bool find_behind(struct engine *e, const struct store_iter *it, enum store_family f, uint64_t from,
+                        uint64_t to, uint64_t *behind_out)
+{
+    enum sotto_err err = store_iter_error(it);
+    if (err == SOTTO_OK) return false;
+    found_unreadable(e, f == STORE_EXPIRY ? "expiry" : "conversation", err, 1);
+    if (err != SOTTO_ERR_CORRUPT || from >= to) return false;
+    while (to - from > 1) {
+        uint64_t middle = from + (to - from) / 2;
+        if (readable_at(e, f, middle))
+            to = middle;
+        else
+            from = middle;
+    }
+    *behind_out = to;
+    return true;
+}
+
 /* What is damaged must not keep the rest: the next turn goes on behind it. */
 static void pass_by(struct engine *e, struct slice last, size_t failed)
 {
@@ -476,7 +519,6 @@ static void pass_by(struct engine *e, struct slice last, size_t failed)
     if (e->expire_from.len == 0) e->expire_again_ms = clock_monotonic_ms(e->options.clock) + EXPIRE_RETRY_MS;
     memcpy(e->expire_from.bytes, last.data, last.len);
     e->expire_from.len = last.len;
-    if (failed != 0) LOG(e->options.log, LOG_ERROR, "engine.expire", LOG_U("unreadable", failed));
 }
 
 static void expire_due(struct engine *e)
@@ -487,6 +529,7 @@ static void expire_due(struct engine *e)
     struct store_iter *it = store_iter_create(e->options.store, STORE_EXPIRY);
     struct key last = {.len = 0};
     bool more = false;
+    uint64_t from = e->expire_from.len != 0 ? load_be64(e->expire_from.bytes) : 0;
     for (store_iter_seek(it, key_slice(&e->expire_from)); store_iter_valid(it); store_iter_next(it)) {
         struct slice key = store_iter_key(it);
         if (key.len != EXPIRY_KEY_LEN || load_be64(key.data) > now) break;
@@ -503,7 +546,15 @@ static void expire_due(struct engine *e)
         else
             failed++;
     }
-    if (looked != 0) pass_by(e, key_slice(&last), failed);
+    if (failed != 0) found_unreadable(e, "message", SOTTO_ERR_CORRUPT, failed);
+    if (looked != 0) from = load_be64(last.bytes);
+    if (!store_iter_valid(it) && find_behind(e, it, STORE_EXPIRY, from, now + 1, &from)) {
+        failed++;
+        more = from <= now;
+        store_be64(last.bytes, from);
+        last.len = 8;
+    }
+    if (last.len != 0) pass_by(e, key_slice(&last), failed);
     e->more_expired = more;
     store_iter_destroy(&it);
 }
@@ -517,22 +568,26 @@ static uint64_t first_young(struct engine *e, const struct conversation *c, uint
     uint64_t kept = c->first_sequence, look = e->sweep_look > kept ? e->sweep_look : kept;
     struct key key = key_message(c->id, look);
     struct store_iter *it = store_iter_create(e->options.store, STORE_MESSAGE);
+    enum sotto_err err = SOTTO_OK;
     e->sweep_look = 0;
     for (store_iter_seek(it, key_slice(&key)); store_iter_valid(it); store_iter_next(it)) {
         struct slice at = store_iter_key(it);
         if (at.len != MESSAGE_KEY_LEN || memcmp(at.data, c->id.bytes, ID_LEN) != 0) break;
         struct message m;
         uint64_t sequence = load_be64(at.data + ID_LEN);
-        if (sequence > c->last_sequence) break;
         if (*rows == SWEEP_ROWS_PER_TURN) {
             e->sweep_look = sequence;
             break;
         }
-        if (message_row_decode(c->id, sequence, store_iter_value(it), &m) != SOTTO_OK) break;
+        err = message_row_decode(c->id, sequence, store_iter_value(it), &m);
+        if (err != SOTTO_OK) break;
         if (m.record.ts_ms >= now_ms - keep_ms && m.record.ts_ms <= now_ms) break;
         if (m.record.ts_ms < now_ms - keep_ms) kept = sequence + 1;
         (*rows)++;
+        if (sequence >= c->last_sequence) break; /* the next is another's, and may be damaged */
     }
+    if (!store_iter_valid(it)) err = store_iter_error(it);
+    if (err != SOTTO_OK) found_unreadable(e, "message", err, 1); /* what follows it stays */
     store_iter_destroy(&it);
     return kept;
 }
@@ -543,7 +598,9 @@ static bool sweep_one(struct engine *e, struct id id, struct slice row, uint64_t
                       size_t *rows)
 {
     struct conversation c;
-    if (conversation_decode(id, row, &c) != SOTTO_OK) return true;
+    enum sotto_err err = conversation_decode(id, row, &c);
+    if (err != SOTTO_OK) found_unreadable(e, "conversation", err, 1);
+    if (err != SOTTO_OK) return true;
     struct record r = {.kind = RECORD_PURGE, .conversation = id};
     uint64_t first = c.first_sequence, kept = first_young(e, &c, now_ms, keep_ms, rows);
     conversation_deinit(&c);
@@ -597,7 +654,14 @@ static bool sweep(struct engine *e)
         if (!whole) sweep_past(e, id); /* it must not keep the others */
         if (!whole || e->sweep_look != 0) break;
     }
+    uint64_t behind;
     e->more_outdated = store_iter_valid(it);
+    if (!e->more_outdated &&
+        find_behind(e, it, STORE_CONVERSATION, load_be64(e->sweep_next.bytes), UINT64_MAX, &behind)) {
+        e->sweep_next = (struct id){{0}};
+        store_be64(e->sweep_next.bytes, behind);
+        e->more_outdated = true;
+    }
     if (!e->more_outdated)
         e->sweep_again_ms = monotonic + SWEEP_REST * (monotonic - e->sweep_began_ms);
     store_iter_destroy(&it);

@@ -83,7 +83,7 @@ struct engine {
     uint64_t compact_at_ms;         /* monotonic; not before */
 
     struct histogram *batch_records, *sync_time;
-    struct counter *stored, *repeated, *refused, *watermarks, *expired, *purged, *failures;
+    struct counter *stored, *repeated, *refused, *watermarks, *expired, *purged, *unreadable, *failures;
 };
 
 /* cache.c */

@@ -1,4 +1,5 @@
 /* The engine on the store that is on disk: what it removes, and when the disk is full. */
+#include "store/keys.h"
 #include "unit/engine/fixture.h"
 #include "unit/store/folder.h"
 
@@ -125,11 +126,49 @@ static void disk__expired__leaves_it_after_a_start_too(void **state)
     buffer_deinit(&value);
 }
 
+/* A block of the times that cannot be read takes only those in it along. */
+static void disk__damaged_block__keeps_only_what_is_in_it(void **state)
+{
+    enum { SENT = 3000, BLOCK = 600 /* at most so many lie in one */ };
+    static struct applied answers[SENT];
+    struct disk *d = *state;
+    struct fixture *f = d->f;
+    for (unsigned i = 0; i < SENT; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%u", i);
+        struct record r = message_to(f, 1, 2, key, "x");
+        r.message.expires_ms = START_MS + 1 + i;
+        submit(f, &r);
+    }
+    turn(f);
+    assert_int_equal(take_answers(f, answers, SENT), SENT);
+    close_all(d);
+    open_all(d, 0); /* writes tables */
+    close_all(d);
+    bool damaged = false;
+    char table[PATH_MAX];
+    size_t at;
+    for (unsigned i = SENT / 2; !damaged && i < SENT; i++) { /* few keys are written whole */
+        struct key key = key_expiry(START_MS + 1 + i, id_direct_conversation(user_id(1), user_id(2)), i + 1);
+        damaged = find_bytes(d->folder.store, ".sst", key_slice(&key), table, &at);
+        if (damaged) damage(table, at + key.len, 4);
+    }
+    assert_true(damaged);
+    open_all(d, 0);
+    clock_manual_advance(&f->clock, SENT);
+    unsigned pieces = 0;
+    while (engine_housekeep(f->engine)) assert_true(++pieces < 2 * SENT / 512);
+    assert_in_range(f->events_count, SENT - BLOCK, SENT - 1);
+    clock_manual_advance(&f->clock, 1);
+    assert_false(engine_housekeep(f->engine));
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, tear_down)
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         TEST(disk__full__what_expires_and_what_is_outdated_goes),
+        TEST(disk__damaged_block__keeps_only_what_is_in_it),
         TEST(disk__expired__leaves_it_after_a_start_too),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

@@ -126,6 +126,90 @@ static void retention__a_round__rests_as_long_as_it_took(void **state)
     assert_int_equal(rows_of(f, STORE_MESSAGE), 0);
 }
 
+/* Of all engines that there were. */
+static uint64_t unreadable_of(struct fixture *f)
+{
+    static const char name[] = "\nsotto_engine_unreadable_total ";
+    struct buffer text;
+    uint64_t sum = 0;
+    buffer_init(&text, 1 << 20);
+    metrics_write(f->metrics, &text);
+    buffer_append_byte(&text, 0);
+    for (const char *at = (const char *)text.data; (at = strstr(at, name)) != NULL; at += sizeof(name) - 1)
+        sum += strtoull(at + sizeof(name) - 1, NULL, 10);
+    buffer_deinit(&text);
+    return sum;
+}
+
+/* A conversation that cannot be read keeps none that comes before or behind it. */
+static void retention__an_unreadable_conversation__keeps_no_other(void **state)
+{
+    enum { OTHERS = 200 };
+    struct fixture *f = *state;
+    struct id ids[3] = {{{0}}};
+    for (unsigned i = 0; i < OTHERS; i++) (void)send(f, 1, 2 + i, "old");
+    fixture_crash(f);
+    /* The first, one in the middle, the last. */
+    struct store_iter *it = store_iter_create(f->store, STORE_CONVERSATION);
+    unsigned n = 0;
+    for (store_iter_seek(it, slice_of("", 0)); store_iter_valid(it); store_iter_next(it), n++)
+        memcpy(ids[n == 0 ? 0 : n <= OTHERS / 2 ? 1 : 2].bytes, store_iter_key(it).data, ID_LEN);
+    store_iter_destroy(&it);
+    for (unsigned i = 0; i < 3; i++) store_memory_damage(f->store, STORE_CONVERSATION, slice_of(ids[i].bytes, ID_LEN));
+    clock_manual_advance(&f->clock, 11ull * DAY_MS);
+    assert_in_range(keep_house(f, 64), 4, 10);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 3);
+    assert_int_equal(unreadable_of(f), 3);
+}
+
+static void retention__an_unreadable_message__is_counted(void **state)
+{
+    struct fixture *f = *state;
+    (void)send(f, 1, 2, "old");
+    (void)send(f, 1, 2, "old");
+    struct key damaged = key_message(id_direct_conversation(user_id(1), user_id(2)), 2);
+    store_memory_damage(f->store, STORE_MESSAGE, key_slice(&damaged));
+    clock_manual_advance(&f->clock, 11ull * DAY_MS);
+    assert_int_equal(keep_house(f, 1), 1);
+    assert_int_equal(rows_of(f, STORE_DEDUPE), 1);
+    assert_int_equal(unreadable_of(f), 1);
+}
+
+/* Nor does damage among the times keep what expires behind it. */
+static void expiry__unreadable_times__keep_no_others(void **state)
+{
+    enum { SENT = 40, DAMAGED = 3 };
+    static const unsigned damaged[DAMAGED] = {0, 20, 39};
+    struct fixture *f = *state;
+    for (unsigned i = 0; i < SENT; i++) {
+        char key[16];
+        snprintf(key, sizeof(key), "k%u", i);
+        struct record r = message_to(f, 1, 2, key, "x");
+        r.message.expires_ms = START_MS + 1 + 1000 * i;
+        assert_int_equal(ask(f, &r).problem, PROBLEM_NONE);
+    }
+    fixture_forget_events(f);
+    for (unsigned i = 0; i < DAMAGED; i++) {
+        struct key key = key_expiry(START_MS + 1 + 1000 * damaged[i],
+                                    id_direct_conversation(user_id(1), user_id(2)), damaged[i] + 1);
+        store_memory_damage(f->store, STORE_EXPIRY, key_slice(&key));
+    }
+    clock_manual_advance(&f->clock, 10 * 1000 + 1); /* the second is not due yet */
+    assert_in_range(keep_house(f, 0), 2, 3);
+    assert_int_equal(f->events_count, 10);
+    clock_manual_advance(&f->clock, 60 * 1000);
+    assert_in_range(keep_house(f, 0), 3, 5);
+    assert_int_equal(f->events_count, SENT - DAMAGED);
+    assert_in_range(unreadable_of(f), 4, 6);
+    /* Later ones go on, and nothing goes round and round. */
+    struct record late = message_to(f, 1, 3, "late", "x");
+    late.message.expires_ms = f->clock.wall_ms + 1;
+    assert_int_equal(ask(f, &late).problem, PROBLEM_NONE);
+    clock_manual_advance(&f->clock, 1);
+    assert_in_range(keep_house(f, 0), 1, 2);
+    assert_int_equal(f->events[f->events_count - 1]->kind, EVENT_EXPIRED);
+}
+
 #define TEST(name) cmocka_unit_test_setup_teardown(name, set_up, fixture_teardown)
 int main(void)
 {
@@ -135,6 +219,9 @@ int main(void)
         TEST(retention__times_to_come__keep_nothing_however_many),
         TEST(retention__a_refused_piece__is_the_next),
         TEST(retention__a_round__rests_as_long_as_it_took),
+        TEST(retention__an_unreadable_conversation__keeps_no_other),
+        TEST(retention__an_unreadable_message__is_counted),
+        TEST(expiry__unreadable_times__keep_no_others),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }

@@ -79,24 +79,35 @@ static inline bool newest_file(const char *path, const char *ending, char out[PA
     return newest != 0;
 }
 
-/* Whether a file of the folder has these bytes. */
-static inline bool folder_contains(const char *path, const char *needle)
+/* The first file with that ending that has these bytes, and where; false: none has. */
+static inline bool find_bytes(const char *path, const char *ending, struct slice needle, char name_out[PATH_MAX],
+                              size_t *at_out)
 {
     DIR *dir = opendir(path);
     bool found = false;
     assert_non_null(dir);
-    for (struct dirent *entry; (entry = readdir(dir)) != NULL;) {
-        char name[PATH_MAX];
-        snprintf(name, sizeof(name), "%s/%s", path, entry->d_name);
-        FILE *file = fopen(name, "rb");
+    for (struct dirent *entry; !found && (entry = readdir(dir)) != NULL;) {
+        static uint8_t content[4 << 20];
+        snprintf(name_out, PATH_MAX, "%s/%s", path, entry->d_name);
+        size_t name_len = strlen(name_out), ending_len = strlen(ending);
+        FILE *file = name_len < ending_len || strcmp(name_out + name_len - ending_len, ending) != 0
+                         ? NULL
+                         : fopen(name_out, "rb");
         if (file == NULL) continue;
-        static char content[4 << 20];
-        size_t len = fread(content, 1, sizeof(content), file);
-        found |= memmem(content, len, needle, strlen(needle)) != NULL;
+        const uint8_t *at = memmem(content, fread(content, 1, sizeof(content), file), needle.data, needle.len);
         (void)fclose(file);
+        found = at != NULL;
+        if (found) *at_out = (size_t)(at - content);
     }
     closedir(dir);
     return found;
+}
+
+static inline bool folder_contains(const char *path, const char *needle)
+{
+    char name[PATH_MAX];
+    size_t at;
+    return find_bytes(path, "", slice_str(needle), name, &at);
 }
 
 static inline size_t file_len(const char *path)
