@@ -11,8 +11,9 @@
  * last write has a hole instead of being short, which a power loss can do too,
  * "point in time" is used, after wal_tail.c has made sure that nothing follows.
  * "Point in time" alone would open a log that is damaged in its middle, silently
- * without what follows the damage, which was acknowledged. A log that is gone, or
- * shorter than when the store was closed, is missed before it is opened (wal_note.h).
+ * without what follows the damage, which was acknowledged. A log that is gone, or is not
+ * what it was when the store was closed, is missed before it is opened (wal_note.h); and
+ * where nothing was written since, nothing is torn, and all damage is a refusal.
  *
  * A FULL DISK. Commits are refused while less than the reserve is free, so that
  * RocksDB itself, whose background work needs room, does not run into the wall; but
@@ -190,7 +191,8 @@ static void explain(enum sotto_err err, const char *directory, const char *error
     }
 }
 
-enum open_mode { OPEN_WRITE, OPEN_READ, OPEN_WRITE_WITHOUT_TAIL };
+/* WHOLE: no write can be torn. */
+enum open_mode { OPEN_WRITE, OPEN_WRITE_WHOLE, OPEN_READ, OPEN_WRITE_WITHOUT_TAIL };
 
 /* Opens the database and its families; *error_out is RocksDB's, to be freed. */
 static void open_as(struct store_rocksdb *s, enum open_mode mode, char **error_out)
@@ -241,11 +243,13 @@ static void close_database(struct store_rocksdb *s)
 }
 
 /* Before opening, which would remove the other logs. */
-static enum sotto_err check_logs(const struct store_rocksdb *s, struct buffer *why)
+static enum sotto_err check_logs(const struct store_rocksdb *s, enum open_mode *mode_out, struct buffer *why)
 {
     struct buffer what;
+    bool stopped;
     buffer_init(&what, 1024);
-    enum sotto_err err = wal_note_check(s->directory, &what);
+    enum sotto_err err = wal_note_check(s->directory, &stopped, &what);
+    *mode_out = stopped ? OPEN_WRITE_WHOLE : OPEN_WRITE;
     buffer_append_byte(&what, 0);
     if (err != SOTTO_OK) explain(err, s->directory, (const char *)what.data, why);
     buffer_deinit(&what);
@@ -311,12 +315,13 @@ enum sotto_err store_rocksdb_open(const struct store_rocksdb_options *options, s
     struct store_rocksdb *s = make(options);
     struct store *store = &s->base;
     enum sotto_err err = SOTTO_OK;
+    enum open_mode mode = OPEN_WRITE;
     if (!has_room(s, OPEN_ROOM_BYTES)) {
         err = SOTTO_ERR_FULL;
         explain(err, s->directory, "", why_out);
     }
-    if (err == SOTTO_OK) err = check_logs(s, why_out);
-    if (err == SOTTO_OK) err = open_database(s, OPEN_WRITE, why_out);
+    if (err == SOTTO_OK) err = check_logs(s, &mode, why_out);
+    if (err == SOTTO_OK) err = open_database(s, mode, why_out);
     if (err == SOTTO_OK) err = check_format(s, why_out);
     if (err != SOTTO_OK) {
         store_close(&store);

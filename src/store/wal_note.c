@@ -1,24 +1,29 @@
 /* The note of a clean stop; see wal_note.h.
  *
  * FORMAT of the file `stopped` in the store's folder: text; for each log a line
- * "<number> <bytes>", the last line is "end". A file without that line is no note.
+ * "<number> <bytes> <crc32c of them>", the last line is "end". A file without that line is
+ * no note. The sum may be missing, as in the notes of older versions.
  *
  * WHY IT NEVER REFUSES A WHOLE STORE. RocksDB numbers its files upwards, keeps at least
  * one log, and makes the next one, when it opens, before it deletes any. So
  *   - where the newest log has a higher number than the note's newest, somebody has
  *     opened the store since: the note is out of date, and says nothing;
- *   - where the numbers are the same nobody has, and the logs are what they were;
+ *   - where the numbers are the same nobody has, and the logs are what they were, byte by
+ *     byte: no write was under way when they were closed, so that none can be torn;
  *   - where the newest is older, or there is none, a log was taken away, whoever has
  *     opened the store in the meantime.
  * A crash leaves the note of an earlier stop. The logs are synced before the note is, and
  * it takes the old one's place at once. A backup has none, and what is restored
- * is a store of its own. Rejected: noting the position and comparing it after opening.
- * Opening removes what it has read, so that a log that was put back came too late.
+ * is a store of its own. The sum is needed because RocksDB passes over zeros, wherever
+ * they are, without a word: that every record is whole does not say that none is missing.
+ * Rejected: noting the position and comparing it after opening. Opening removes what it
+ * has read, so that a log that was put back came too late.
  */
 #include "store/wal_note.h"
 
 #include "store/wal_tail.h"
 
+#include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
 #include <stdio.h>
@@ -43,11 +48,12 @@ static void list_log(void *ctx, int folder, const char *name, uint64_t number)
 {
     struct listing *l = ctx;
     struct stat status;
+    uint32_t sum;
     int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
-    if (fd < 0 || fsync(fd) != 0 || fstat(fd, &status) != 0)
+    if (fd < 0 || fsync(fd) != 0 || fstat(fd, &status) != 0 || !wal_checksum(fd, (uint64_t)status.st_size, &sum))
         l->failed = true;
     else
-        buffer_printf(&l->text, "%" PRIu64 " %" PRIu64 "\n", number, (uint64_t)status.st_size);
+        buffer_printf(&l->text, "%" PRIu64 " %" PRIu64 " %" PRIu32 "\n", number, (uint64_t)status.st_size, sum);
     if (fd >= 0) close(fd);
 }
 
@@ -91,17 +97,29 @@ static bool read_note(int folder, char text[NOTE_BYTES_MAX + 1])
     return got == 0 && len > end && strcmp(text + len - end, end_line) == 0;
 }
 
-/* The next line's numbers; false at the end. */
-static bool next_line(const char **at, uint64_t *number_out, uint64_t *bytes_out)
+struct line {
+    uint64_t number, bytes;
+    uint64_t sum;
+    bool has_sum;
+};
+
+/* False: there is no number, followed by that. */
+static bool next_number(const char **at, char after, uint64_t *out)
 {
     char *end;
-    *number_out = strtoull(*at, &end, 10);
-    if (end == *at || *end != ' ') return false;
+    uint64_t number = strtoull(*at, &end, 10);
+    if (end == *at || *end != after) return false;
     *at = end + 1;
-    *bytes_out = strtoull(*at, &end, 10);
-    if (end == *at || *end != '\n') return false;
-    *at = end + 1;
+    *out = number;
     return true;
+}
+
+/* False at the end. */
+static bool next_line(const char **at, struct line *line)
+{
+    if (!next_number(at, ' ', &line->number)) return false;
+    line->has_sum = next_number(at, ' ', &line->bytes);
+    return next_number(at, '\n', line->has_sum ? &line->sum : &line->bytes);
 }
 
 static void find_newest(void *ctx, int folder, const char *name, uint64_t number)
@@ -112,44 +130,58 @@ static void find_newest(void *ctx, int folder, const char *name, uint64_t number
     if (number > *newest) *newest = number;
 }
 
-static enum sotto_err check_log(int folder, uint64_t number, uint64_t bytes, struct buffer *why)
+static enum sotto_err check_log(int folder, const struct line *line, struct buffer *why)
 {
     char name[32];
     struct stat status;
-    snprintf(name, sizeof(name), "%06" PRIu64 ".log", number);
-    bool there = fstatat(folder, name, &status, 0) == 0;
-    if (there && (uint64_t)status.st_size >= bytes) return SOTTO_OK;
-    if (there)
-        buffer_printf(why, "of the file %s, which holds messages, only %" PRIu64 " of %" PRIu64 " bytes are left", name,
-                      (uint64_t)status.st_size, bytes);
-    else
+    uint32_t sum = 0;
+    enum sotto_err err = SOTTO_ERR_CORRUPT;
+    snprintf(name, sizeof(name), "%06" PRIu64 ".log", line->number);
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
+    if (fd < 0 && errno == ENOENT) {
         buffer_printf(why, "the file %s, which holds messages, is missing; if it is somewhere, put it back", name);
-    return SOTTO_ERR_CORRUPT;
-}
-
-static enum sotto_err compare(int folder, const char *text, uint64_t newest, struct buffer *why)
-{
-    uint64_t number, bytes, noted = 0, noted_bytes = 0;
-    enum sotto_err err = SOTTO_OK;
-    for (const char *at = text; next_line(&at, &number, &bytes);)
-        if (number >= noted) noted = number, noted_bytes = bytes;
-    if (newest > noted) return SOTTO_OK;
-    if (newest < noted) return check_log(folder, noted, noted_bytes, why);
-    for (const char *at = text; err == SOTTO_OK && next_line(&at, &number, &bytes);)
-        err = check_log(folder, number, bytes, why);
+    } else if (fd < 0 || fstat(fd, &status) != 0) {
+        buffer_printf(why, "the file %s cannot be read", name);
+        err = SOTTO_ERR_IO;
+    } else if ((uint64_t)status.st_size < line->bytes) {
+        buffer_printf(why, "of the file %s, which holds messages, only %" PRIu64 " of %" PRIu64 " bytes are left", name,
+                      (uint64_t)status.st_size, line->bytes);
+    } else if (line->has_sum && !wal_checksum(fd, line->bytes, &sum)) {
+        buffer_printf(why, "the file %s cannot be read", name);
+        err = SOTTO_ERR_IO;
+    } else if (line->has_sum && sum != line->sum) {
+        buffer_printf(why, "the file %s, which holds messages, is not what it was when the store was closed", name);
+    } else {
+        err = SOTTO_OK;
+    }
+    if (fd >= 0) close(fd);
     return err;
 }
 
-enum sotto_err wal_note_check(const char *directory, struct buffer *why_out)
+static enum sotto_err compare(int folder, const char *text, uint64_t newest, bool *current_out, struct buffer *why)
+{
+    struct line line, noted = {.number = 0};
+    enum sotto_err err = SOTTO_OK;
+    for (const char *at = text; next_line(&at, &line);)
+        if (line.number >= noted.number) noted = line;
+    if (newest > noted.number) return SOTTO_OK;
+    if (newest < noted.number) return check_log(folder, &noted, why);
+    *current_out = true;
+    for (const char *at = text; err == SOTTO_OK && next_line(&at, &line);) err = check_log(folder, &line, why);
+    return err;
+}
+
+enum sotto_err wal_note_check(const char *directory, bool *current_out, struct buffer *why_out)
 {
     enum sotto_err err = SOTTO_OK;
     uint64_t newest = 0;
     int folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    *current_out = false;
     if (folder < 0) return SOTTO_OK;
     buffer_clear(why_out);
     char *text = sotto_alloc(NOTE_BYTES_MAX + 1);
     if (read_note(folder, text) && wal_each(directory, find_newest, &newest))
-        err = compare(folder, text, newest, why_out);
+        err = compare(folder, text, newest, current_out, why_out);
     free(text);
     close(folder);
     return err;

@@ -1,4 +1,4 @@
-/* What a clean stop leaves: which write-ahead logs there were, and how long. RocksDB
+/* What a clean stop leaves: which write-ahead logs there were, and what was in them. RocksDB
  * does not miss a log: without its newest one a store opens as it was some time ago,
  * and the messages since, which were acknowledged, are gone without a word. */
 #ifndef SOTTO_STORE_WAL_NOTE_H
@@ -11,9 +11,11 @@
  * error. What cannot be written is left as it was: an older note refuses nothing that
  * is whole. Syncs. */
 void wal_note_write(const char *directory);
-/* CORRUPT when a log of the note is gone or shorter than it was; why_out (cleared
- * first) then says which, as a part of a sentence. Else SOTTO_OK: also without a note,
- * or with one that cannot be read. Changes nothing. The database is not open. */
-SOTTO_CHECKED enum sotto_err wal_note_check(const char *directory, struct buffer *why_out);
+/* CORRUPT when a log of the note is gone, shorter than it was, or another, IO when it
+ * cannot be read; why_out (cleared first) then says which, as a part of a sentence. Else
+ * SOTTO_OK: also without a note, or with one that cannot be read. current_out: nothing was
+ * written since the stop, so that nothing can be torn. Reads the logs; changes nothing. The
+ * database is not open. */
+SOTTO_CHECKED enum sotto_err wal_note_check(const char *directory, bool *current_out, struct buffer *why_out);
 
 #endif

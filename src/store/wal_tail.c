@@ -31,29 +31,33 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include "base/error.h"
+
 enum { FRAGMENT_FULL = 1, FRAGMENT_FIRST = 2, FRAGMENT_MIDDLE = 3, FRAGMENT_LAST = 4 };
 /* No write is longer: a batch is bounded, rows and keys included. */
-enum { TAIL_MAX = 32 * 1024 * 1024 };
+enum { TAIL_MAX = 32 * 1024 * 1024, PIECE_BYTES = 128 * 1024 };
 
+struct crc_table { uint32_t of[256]; };
 struct log {
     const uint8_t *data;
     size_t len;
-    uint32_t crc_table[256];
+    struct crc_table table;
 };
 
-static void fill_crc_table(struct log *log)
+static void fill_crc_table(struct crc_table *table)
 {
     for (uint32_t byte = 0; byte < 256; byte++) {
         uint32_t crc = byte;
         for (int bit = 0; bit < 8; bit++) crc = crc >> 1 ^ (crc & 1 ? 0x82f63b78u : 0);
-        log->crc_table[byte] = crc;
+        table->of[byte] = crc;
     }
 }
 
-static uint32_t crc32c(const struct log *log, const uint8_t *data, size_t len)
+/* crc: of what comes before, 0 at the beginning. */
+static uint32_t crc32c(const struct crc_table *table, uint32_t crc, const uint8_t *data, size_t len)
 {
-    uint32_t crc = UINT32_MAX;
-    for (size_t i = 0; i < len; i++) crc = crc >> 8 ^ log->crc_table[(crc ^ data[i]) & 0xff];
+    crc = ~crc;
+    for (size_t i = 0; i < len; i++) crc = crc >> 8 ^ table->of[(crc ^ data[i]) & 0xff];
     return ~crc;
 }
 
@@ -72,7 +76,7 @@ static size_t fragment_at(const struct log *log, size_t at, uint8_t *type_out)
     size_t len = (size_t)p[4] | (size_t)p[5] << 8;
     if (p[6] < FRAGMENT_FULL || p[6] > FRAGMENT_LAST) return 0;
     if (WAL_HEADER_LEN + len > block_left || WAL_HEADER_LEN + len > log->len - at) return 0;
-    if (load_le32(p) != masked(crc32c(log, p + 6, 1 + len))) return 0;
+    if (load_le32(p) != masked(crc32c(&log->table, 0, p + 6, 1 + len))) return 0;
     *type_out = p[6];
     return WAL_HEADER_LEN + len;
 }
@@ -158,6 +162,24 @@ int wal_open_newest(const char *directory, int flags)
     return open(path, flags | O_CLOEXEC);
 }
 
+bool wal_checksum(int log, uint64_t len, uint32_t *sum_out)
+{
+    struct crc_table table;
+    uint32_t sum = 0;
+    uint8_t *piece = sotto_alloc(PIECE_BYTES);
+    ssize_t got = 0;
+    fill_crc_table(&table);
+    for (uint64_t at = 0; at < len; at += (uint64_t)got) {
+        got = pread(log, piece, len - at < PIECE_BYTES ? (size_t)(len - at) : PIECE_BYTES, (off_t)at);
+        if (got <= 0) break;
+        sum = crc32c(&table, sum, piece, (size_t)got);
+    }
+    free(piece);
+    if (got <= 0 && len != 0) return false;
+    *sum_out = sum;
+    return true;
+}
+
 bool wal_tail_is_torn(const char *directory)
 {
     int fd = wal_open_newest(directory, O_RDONLY);
@@ -169,7 +191,7 @@ bool wal_tail_is_torn(const char *directory)
         void *mapped = mmap(NULL, log.len, PROT_READ, MAP_PRIVATE, fd, 0);
         if (mapped != MAP_FAILED) {
             log.data = mapped;
-            fill_crc_table(&log);
+            fill_crc_table(&log.table);
             size_t bad = first_bad_record(&log);
             torn = bad < log.len && log.len - bad <= TAIL_MAX && !begins_later(&log, bad);
             munmap(mapped, log.len);

@@ -16,6 +16,8 @@ enum { WAL_BLOCK_LEN = 32768, WAL_HEADER_LEN = 7 };
 bool wal_tail_is_torn(const char *directory);
 /* Opens the log with the highest number, flags as of open(2); -1 if there is none. */
 int wal_open_newest(const char *directory, int flags);
+/* The crc32c of its first `len` bytes. False: they cannot be read. */
+bool wal_checksum(int log, uint64_t len, uint32_t *sum_out);
 /* Calls `visit` for each log in the folder, in no order; `folder` and `name` are for
  * openat(2). False: the folder cannot be read, or not to its end. */
 bool wal_each(const char *directory, void (*visit)(void *ctx, int folder, const char *name, uint64_t number),
