@@ -27,6 +27,12 @@
  * its options when it is opened for writing: Debian's build, which has RocksDB's
  * assertions on, stops the process at the second line that does not fit.
  *
+ * BACKUP. A checkpoint: links to the files, which do not change, and a copy of the newest
+ * log up to the length that it has now. Commits go on meanwhile, so there must be nothing
+ * in that log yet to be written over. Zeros are not put ahead during a backup, and it begins
+ * with a deletion of nothing: so there is something to flush, which RocksDB does first, and
+ * something in the log, so that flushing makes another, without zeros.
+ *
  * ERASING. What is deleted stays on disk until compaction rewrites the files.
  * store_compact asks a thread to flush and compact, so that expired payloads
  * leave the disk without holding up the writer.
@@ -632,6 +638,18 @@ static void rocksdb_store_rest(struct store *store)
 
 /* ---- Backup --------------------------------------------------------------- */
 
+enum { FLUSH_ALWAYS = 0 }; /* whatever the size of the logs */
+
+/* Filling is paused. */
+static void copy_database(struct store_rocksdb *s, const char *directory, char **error_out)
+{
+    rocksdb_checkpoint_t *checkpoint = NULL;
+    rocksdb_delete_cf(s->db, s->sync_write, s->families[STORE_META], "", 0, error_out);
+    if (*error_out == NULL) checkpoint = rocksdb_checkpoint_object_create(s->db, error_out);
+    if (*error_out == NULL) rocksdb_checkpoint_create(checkpoint, directory, FLUSH_ALWAYS, error_out);
+    if (checkpoint != NULL) rocksdb_checkpoint_object_destroy(checkpoint);
+}
+
 static enum sotto_err rocksdb_store_backup(struct store *store, const char *directory, struct buffer *why_out)
 {
     struct store_rocksdb *s = rocksdb_of(store);
@@ -642,9 +660,9 @@ static enum sotto_err rocksdb_store_backup(struct store *store, const char *dire
         buffer_append_str(why_out, "The message store is closed after an error; see the log.");
         return SOTTO_ERR_IO;
     }
-    rocksdb_checkpoint_t *checkpoint = rocksdb_checkpoint_object_create(s->db, &error);
-    if (error == NULL) rocksdb_checkpoint_create(checkpoint, directory, 0, &error);
-    if (checkpoint != NULL) rocksdb_checkpoint_object_destroy(checkpoint);
+    wal_ahead_pause(s->ahead);
+    copy_database(s, directory, &error);
+    wal_ahead_resume(s->ahead);
     gate_leave(s);
     if (error != NULL) {
         err = classify(error) == SOTTO_ERR_FULL ? SOTTO_ERR_FULL : SOTTO_ERR_IO;

@@ -2,6 +2,7 @@
 #include "store/wal_ahead.h"
 
 #include <fcntl.h>
+#include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
@@ -21,6 +22,8 @@ struct wal_ahead {
     ino_t inode;    /* of the newest log, when it was looked at last */
     uint64_t used;  /* of it, by RocksDB, at least about so */
     uint64_t end;   /* of the zeros behind that */
+    pthread_mutex_t lock; /* held while zeros are appended */
+    unsigned pauses;      /* under way; locked */
 };
 
 struct wal_ahead *wal_ahead_create(const char *directory)
@@ -29,6 +32,7 @@ struct wal_ahead *wal_ahead_create(const char *directory)
     w->directory = strdup(directory);
     SOTTO_ASSERT(w->directory != NULL);
     w->zeros = sotto_zalloc(PIECE_BYTES);
+    SOTTO_ASSERT(pthread_mutex_init(&w->lock, NULL) == 0);
     w->watch = inotify_init1(IN_NONBLOCK | IN_CLOEXEC);
     if (w->watch >= 0 && inotify_add_watch(w->watch, directory, IN_CREATE) < 0) {
         close(w->watch);
@@ -42,6 +46,7 @@ void wal_ahead_destroy(struct wal_ahead **ahead)
     struct wal_ahead *w = *ahead;
     if (w == NULL) return;
     if (w->watch >= 0) close(w->watch);
+    pthread_mutex_destroy(&w->lock);
     free(w->zeros);
     free(w->directory);
     free(w);
@@ -88,8 +93,22 @@ void wal_ahead_used(struct wal_ahead *w, size_t len)
     w->used += len + WAL_HEADER_LEN * (len / WAL_BLOCK_LEN + 2);
 }
 
+void wal_ahead_pause(struct wal_ahead *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->pauses++;
+    pthread_mutex_unlock(&w->lock);
+}
+
+void wal_ahead_resume(struct wal_ahead *w)
+{
+    pthread_mutex_lock(&w->lock);
+    w->pauses--;
+    pthread_mutex_unlock(&w->lock);
+}
+
 /* The log is not kept open: one that RocksDB has deleted shall leave the disk. */
-void wal_ahead_fill(struct wal_ahead *w)
+static void fill(struct wal_ahead *w)
 {
     if (w->watch < 0 || (!has_news(w) && w->used + WAL_AHEAD_BYTES <= w->end)) return;
     int log = wal_open_newest(w->directory, O_WRONLY | O_APPEND);
@@ -97,4 +116,11 @@ void wal_ahead_fill(struct wal_ahead *w)
     if (find_end(w, log) && w->used + WAL_AHEAD_BYTES > w->end)
         append_zeros(w, log, (w->used + WAL_AHEAD_BYTES + PIECE_BYTES) / PAGE_LEN * PAGE_LEN - w->end);
     close(log);
+}
+
+void wal_ahead_fill(struct wal_ahead *w)
+{
+    pthread_mutex_lock(&w->lock);
+    if (w->pauses == 0) fill(w);
+    pthread_mutex_unlock(&w->lock);
 }

@@ -11,7 +11,9 @@
  * SAFETY. Zeros are only ever appended, by the file system's own O_APPEND: behind
  * every byte that RocksDB has written, wherever that is. What is believed here about
  * where it is decides when, not where to. RocksDB takes zeros behind the last record
- * for the end of the log, and cuts them off when it closes it.
+ * for the end of the log, and cuts them off when it closes it. Who copies a log while it is
+ * written takes its length for the end of what was written, and would find zeros there, and
+ * behind them what came while it copied: no log that is made during a pause has any.
  */
 #ifndef SOTTO_STORE_WAL_AHEAD_H
 #define SOTTO_STORE_WAL_AHEAD_H
@@ -28,6 +30,9 @@ struct wal_ahead *wal_ahead_create(const char *directory);
 /* Both on the thread of the commits: a commit of `len` bytes begins; there is time now. */
 void wal_ahead_used(struct wal_ahead *w, size_t len);
 void wal_ahead_fill(struct wal_ahead *w);
+/* Any thread. Between them wal_ahead_fill does nothing; pauses may overlap. */
+void wal_ahead_pause(struct wal_ahead *w);
+void wal_ahead_resume(struct wal_ahead *w);
 void wal_ahead_destroy(struct wal_ahead **w);
 
 #endif

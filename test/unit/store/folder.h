@@ -62,6 +62,24 @@ static inline void remove_tree(const char *path) { (void)nftw(path, remove_one, 
 
 static inline void folder_remove(struct folder *f) { remove_tree(f->path); }
 
+/* A test that finds a folder of its own in *state. */
+#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, folder_set_up, folder_tear_down)
+
+static inline int folder_set_up(void **state)
+{
+    struct folder *f = sotto_zalloc(sizeof(*f));
+    folder_make(f);
+    *state = f;
+    return 0;
+}
+
+static inline int folder_tear_down(void **state)
+{
+    folder_remove(*state);
+    free(*state);
+    return 0;
+}
+
 /* The newest file with that ending; false if there is none. */
 static inline bool newest_file(const char *path, const char *ending, char out[PATH_MAX])
 {

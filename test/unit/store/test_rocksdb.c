@@ -11,21 +11,6 @@
 #include "store/wal_ahead.h"
 #include "store/wal_tail.h"
 
-static int set_up(void **state)
-{
-    struct folder *f = sotto_zalloc(sizeof(*f));
-    folder_make(f);
-    *state = f;
-    return 0;
-}
-
-static int tear_down(void **state)
-{
-    folder_remove(*state);
-    free(*state);
-    return 0;
-}
-
 /* ---- Children: this program again, because the database has threads, and those
  * do not survive a fork -------------------------------------------------------- */
 
@@ -729,8 +714,6 @@ static void store_rocksdb__compact__is_not_done_when_it_failed(void **state)
     assert_false(store_compacting(s, STORE_MESSAGE));
     store_close(&s);
 }
-
-#define IN_FOLDER(test) cmocka_unit_test_setup_teardown(test, set_up, tear_down)
 
 int main(int argc, char **argv)
 {
