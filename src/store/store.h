@@ -55,7 +55,8 @@ size_t store_batch_count(const struct store_batch *b);
 void store_batch_frees(struct store_batch *b);
 /* Writes and syncs. Errors: FULL no room, nothing written; IO nothing written;
  * UNCERTAIN it may or may not be there: what is read next tells, and is then
- * as durable as any commit. Writer only. */
+ * as durable as any commit; until that can be said, reading fails with IO.
+ * Writer only. */
 SOTTO_CHECKED enum sotto_err store_commit(struct store *s, struct store_batch *b);
 
 /* Between two commits, when nobody waits: makes ready what the next one needs. Writer only. */

@@ -23,7 +23,10 @@
  * out. What was recovered tells whether the batch is there. Opening for writing
  * needs room: without it, it is opened for reading only, and the first commit
  * that finds room opens it for writing. If it cannot be opened at all, whoever
- * comes next tries again, once a second. RocksDB's own log file gets nothing but
+ * comes next tries again, once a second. A batch whose sync failed may be read from the
+ * system's memory and be on no disk: only opening for writing, which puts what it
+ * recovers in a table and syncs that, settles it. Until then nothing is read: so
+ * nothing of it is answered or published, and nobody sees what may vanish. RocksDB's own log file gets nothing but
  * its options when it is opened for writing: Debian's build, which has RocksDB's
  * assertions on, stops the process at the second line that does not fit.
  *
@@ -368,6 +371,7 @@ static void reopen(struct store_rocksdb *s)
     if (has_room(s, OPEN_ROOM_BYTES)) err = open_database(s, OPEN_WRITE, &why);
     if (err != SOTTO_OK) err = open_database(s, OPEN_READ, &why);
     s->opened_ms = clock_monotonic_ms(clock_system());
+    if (err == SOTTO_OK && !s->read_only) s->unsettled = false;
     LOG(s->log, err == SOTTO_OK ? LOG_WARN : LOG_ERROR, "store.reopen", LOG_S("result", sotto_err_name(err)),
         LOG_S("for", s->read_only ? "reading" : "writing"), LOG_SLICE("why", buffer_slice(&why)));
     buffer_deinit(&why);
@@ -402,6 +406,21 @@ bool gate_enter(struct store_rocksdb *s)
 
 void gate_leave(struct store_rocksdb *s) { pthread_rwlock_unlock(&s->gate); }
 
+/* Takes the gate shared where *hindrance, one of the two that opening for writing
+ * removes, is gone. Errors: IO the database is closed, FULL the hindrance is still
+ * there. The caller may hold an iterator, and only that: while the store is unsettled
+ * there is none. */
+static enum sotto_err gate_enter_without(struct store_rocksdb *s, const bool *hindrance)
+{
+    for (int attempt = 0; attempt < 2; attempt++) {
+        if (!gate_enter(s)) return SOTTO_ERR_IO;
+        if (!*hindrance) return SOTTO_OK;
+        gate_leave(s);
+        if (attempt == 0) recover(s);
+    }
+    return SOTTO_ERR_FULL;
+}
+
 /* ---- Reading -------------------------------------------------------------- */
 
 static enum sotto_err rocksdb_store_get(struct store *store, enum store_family f, struct slice key,
@@ -409,7 +428,7 @@ static enum sotto_err rocksdb_store_get(struct store *store, enum store_family f
 {
     struct store_rocksdb *s = rocksdb_of(store);
     buffer_clear(value);
-    if (!gate_enter(s)) return SOTTO_ERR_IO;
+    if (gate_enter_without(s, &s->unsettled) != SOTTO_OK) return SOTTO_ERR_IO;
     char *error = NULL;
     rocksdb_pinnableslice_t *pinned =
         rocksdb_get_pinned_cf(s->db, s->read, s->families[f], (const char *)key.data, key.len, &error);
@@ -435,7 +454,7 @@ static enum sotto_err rocksdb_store_get(struct store *store, enum store_family f
 struct rocksdb_iter {
     struct store_head head;
     struct store_rocksdb *store;
-    rocksdb_iterator_t *it; /* NULL: the database is closed, and the gate not held */
+    rocksdb_iterator_t *it; /* NULL: nothing can be read now, and the gate is not held */
 };
 
 static struct store_iter *rocksdb_store_iter_create(struct store *store, enum store_family f)
@@ -444,7 +463,8 @@ static struct store_iter *rocksdb_store_iter_create(struct store *store, enum st
     struct rocksdb_iter *it = sotto_zalloc(sizeof(*it));
     it->head.ops = &rocksdb_ops;
     it->store = s;
-    if (gate_enter(s)) it->it = rocksdb_create_iterator_cf(s->db, s->read, s->families[f]);
+    if (gate_enter_without(s, &s->unsettled) == SOTTO_OK)
+        it->it = rocksdb_create_iterator_cf(s->db, s->read, s->families[f]);
     return (struct store_iter *)it;
 }
 
@@ -586,14 +606,7 @@ static void rocksdb_store_batch_frees(struct store_batch *b) { batch_of(b)->free
 static enum sotto_err enter_for_writing(struct store_rocksdb *s, bool frees)
 {
     uint64_t least = frees && s->reserve > FREEING_ROOM_BYTES ? FREEING_ROOM_BYTES : s->reserve;
-    if (!has_room(s, least)) return SOTTO_ERR_FULL;
-    for (int attempt = 0; attempt < 2; attempt++) {
-        if (!gate_enter(s)) return SOTTO_ERR_IO;
-        if (!s->read_only) return SOTTO_OK;
-        gate_leave(s);
-        if (attempt == 0) recover(s);
-    }
-    return SOTTO_ERR_FULL;
+    return has_room(s, least) ? gate_enter_without(s, &s->read_only) : SOTTO_ERR_FULL;
 }
 
 static enum sotto_err rocksdb_store_commit(struct store *store, struct store_batch *batch)
@@ -621,6 +634,7 @@ static enum sotto_err rocksdb_store_commit(struct store *store, struct store_bat
     reopen(s);
     /* Each row takes a number: none taken, nothing written. */
     if (s->db == NULL || rocksdb_get_latest_sequence_number(s->db) != before) err = SOTTO_ERR_UNCERTAIN;
+    s->unsettled = err == SOTTO_ERR_UNCERTAIN && (s->db == NULL || s->read_only);
     pthread_rwlock_unlock(&s->gate);
     return err;
 }

@@ -22,12 +22,13 @@ struct store_rocksdb {
     struct log *log;
     rocksdb_t *db;                /* NULL only after a failed reopening */
     bool read_only;               /* there was no room to open it for writing */
+    bool unsettled;               /* what a failed commit left may be in memory only */
     uint64_t opened_ms;           /* monotonic, when opening was tried last */
     rocksdb_column_family_handle_t *families[STORE_FAMILIES];
     rocksdb_cache_t *cache;
     rocksdb_writeoptions_t *sync_write;
     rocksdb_readoptions_t *read;
-    pthread_rwlock_t gate;        /* of the four above */
+    pthread_rwlock_t gate;        /* of the seven above */
     struct wal_ahead *ahead;      /* the writer's, like the next */
     struct background *background;
 

@@ -2,6 +2,7 @@
  * the C library is defined here, and that wins. */
 #include "unit/store/folder.h"
 
+#include <errno.h>
 #include <pthread.h>
 #include <stdatomic.h>
 #include <sys/syscall.h>
@@ -10,6 +11,7 @@
 
 static atomic_int reads_left = -1;
 static atomic_uint sync_us;
+static atomic_bool sync_fails;
 enum { READ_US = 20 * 1000, SYNC_US = 300 };
 
 /* How RocksDB reads a file that it copies, 4 KB at a time: quickly, but once it waits. */
@@ -21,11 +23,16 @@ size_t fread_unlocked(void *restrict to, size_t size, size_t count, FILE *restri
     return fread(to, size, count, file);
 }
 
-int fdatasync(int fd)
+static int sync_with(long call, int fd)
 {
     usleep(atomic_load(&sync_us));
-    return (int)syscall(SYS_fdatasync, fd);
+    if (!atomic_load(&sync_fails)) return (int)syscall(call, fd);
+    errno = EIO;
+    return -1;
 }
+
+int fdatasync(int fd) { return sync_with(SYS_fdatasync, fd); }
+int fsync(int fd) { return sync_with(SYS_fsync, fd); }
 
 /* ---- Backup -------------------------------------------------------------------- */
 
@@ -109,10 +116,65 @@ static void store_disk__backup__of_a_busy_store_has_no_gap(void **state)
     buffer_deinit(&why);
 }
 
+/* ---- Syncing -------------------------------------------------------------------- */
+
+static enum sotto_err put_position(struct store *s, const char *position)
+{
+    struct store_batch *b = store_batch_create(s);
+    store_put(b, STORE_META, SLICE_LIT("position"), slice_str(position));
+    enum sotto_err err = store_commit(s, b);
+    store_batch_destroy(&b);
+    return err;
+}
+
+static enum sotto_err read_position(struct store *s, struct buffer *position)
+{
+    return store_get(s, STORE_META, SLICE_LIT("position"), position);
+}
+
+/* The batch is in the log as the system remembers it, and the disk has none of it. */
+static void store_disk__failed_sync__is_settled_by_writing_only(void **state)
+{
+    enum { PATIENCE = 1200, PAUSE_US = 50 * 1000, REOPEN_US = 1100 * 1000 };
+    const struct folder *f = *state;
+    struct buffer position;
+    buffer_init(&position, 16);
+    struct store *s = must_open(f->store);
+    put_one(s, "k", "v");
+    assert_int_equal(put_position(s, "1"), SOTTO_OK);
+    atomic_store(&sync_fails, true);
+    assert_int_equal(put_position(s, "2"), SOTTO_ERR_UNCERTAIN);
+    for (int tries = 0; tries < 2; tries++) {
+        assert_int_equal(read_position(s, &position), SOTTO_ERR_IO);
+        struct store_iter *it = store_iter_create(s, STORE_MESSAGE);
+        assert_int_equal(store_get(s, STORE_MESSAGE, SLICE_LIT("k"), &position), SOTTO_ERR_IO);
+        assert_int_equal(store_iter_error(it), SOTTO_ERR_IO);
+        store_iter_destroy(&it);
+        usleep(REOPEN_US); /* and it is tried again */
+    }
+    assert_int_not_equal(put_position(s, "3"), SOTTO_OK);
+    atomic_store(&sync_fails, false);
+    enum sotto_err err = SOTTO_ERR_IO;
+    for (int tries = 0; err == SOTTO_ERR_IO && tries < PATIENCE; tries++) {
+        usleep(PAUSE_US);
+        err = read_position(s, &position);
+    }
+    assert_int_equal(err, SOTTO_OK);
+    assert_true(slice_is(buffer_slice(&position), "2") && has_value(s, "k", "v"));
+    assert_int_equal(put_position(s, "3"), SOTTO_OK);
+    store_close(&s);
+    s = must_open(f->store);
+    assert_int_equal(read_position(s, &position), SOTTO_OK);
+    assert_true(slice_is(buffer_slice(&position), "3"));
+    store_close(&s);
+    buffer_deinit(&position);
+}
+
 int main(void)
 {
     const struct CMUnitTest tests[] = {
         IN_FOLDER(store_disk__backup__of_a_busy_store_has_no_gap),
+        IN_FOLDER(store_disk__failed_sync__is_settled_by_writing_only),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
 }
