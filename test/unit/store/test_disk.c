@@ -135,7 +135,7 @@ static enum sotto_err read_position(struct store *s, struct buffer *position)
 /* The batch is in the log as the system remembers it, and the disk has none of it. */
 static void store_disk__failed_sync__is_settled_by_writing_only(void **state)
 {
-    enum { PATIENCE = 1200, PAUSE_US = 50 * 1000, REOPEN_US = 1100 * 1000 };
+    enum { REOPEN_US = 1100 * 1000 };
     const struct folder *f = *state;
     struct buffer position;
     buffer_init(&position, 16);
