@@ -29,11 +29,11 @@ dependencies:
 
 # The first configuration leaves the encryption core out: it needs more than a
 # compiler. `make test` adds it, and then it stays.
-$(BUILD)/CMakeCache.txt: | dependencies
+$(BUILD)/build.ninja: | dependencies
 	@$(configure) -B $(BUILD) -DSOTTO_E2EE=OFF $(quiet)
 
 .PHONY: build
-build: dependencies $(BUILD)/CMakeCache.txt ## the server (build/bin/sottod) and the terminal client (build/bin/sotto)
+build: dependencies $(BUILD)/build.ninja ## the server (build/bin/sottod) and the terminal client (build/bin/sotto)
 	@ninja -C $(BUILD) -j $(JOBS) sottod sotto $(quiet)
 
 .PHONY: run
@@ -55,7 +55,7 @@ test: test-dependencies ## every test: unit, integration, simulation, sanitizers
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS)
 
 .PHONY: check
-check: dependencies $(BUILD)/CMakeCache.txt ## the quick tests: unit tests, layers, headers, style
+check: dependencies $(BUILD)/build.ninja ## the quick tests: unit tests, layers, headers, style
 	@tools/install-dependencies build test
 	ninja -C $(BUILD) -j $(JOBS)
 	tools/check-layers
@@ -64,7 +64,7 @@ check: dependencies $(BUILD)/CMakeCache.txt ## the quick tests: unit tests, laye
 	ctest --test-dir $(BUILD) --output-on-failure -j $(JOBS) -L unit
 
 .PHONY: lint
-lint: dependencies $(BUILD)/CMakeCache.txt ## layers, headers, style, clang-tidy, shellcheck
+lint: dependencies $(BUILD)/build.ninja ## layers, headers, style, clang-tidy, shellcheck
 	@tools/install-dependencies build lint
 	ninja -C $(BUILD) -j $(JOBS) sottod sotto
 	tools/check-layers
@@ -95,7 +95,7 @@ soak: test-dependencies ## integration tests and fuzzers again and again for SOA
 	  ctest --test-dir $(BUILD) --output-on-failure -LE 'unit|suite' || exit 1; done
 
 .PHONY: bench
-bench: dependencies $(BUILD)/CMakeCache.txt ## measures; SCENARIO=pairs for one; `make -s bench` prints JSON lines only
+bench: dependencies $(BUILD)/build.ninja ## measures; SCENARIO=pairs for one; `make -s bench` prints JSON lines only
 ifeq ($(SCENARIO),e2ee)
 	@bench/e2ee/run $(BENCH_ARGS)
 else

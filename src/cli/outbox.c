@@ -83,7 +83,7 @@ static enum post post_once(struct cli *cli, struct slice body, struct rest_reply
     if (reply->status == 200 && reply_id(reply, reply->body, "conversationId", &id) &&
         reply_id(reply, reply->body, "messageId", &id))
         return POST_SENT;
-    if (reply->status == 429 || reply->status >= 500 || reply->code.len == 0) return POST_LATER;
+    if (reply->status == 408 || reply->status == 429 || reply->status >= 500 || reply->code.len == 0) return POST_LATER;
     return POST_REFUSED;
 }
 

@@ -277,10 +277,10 @@ static enum sotto_err on_error(struct client *c, struct arena *arena, struct jso
     if (err) return err;
     enum mark_kind kind;
     if (marks_of(re, &kind)) {
-        if (!retry_ms) return marks_answered(c, kind); /* refused for good: do not ask for ever */
+        if (!problem_passes(code)) return marks_answered(c, kind); /* refused for good: do not ask for ever */
         c->marks_under_way[kind] = false;
         c->marks_dirty = true;
-        c->marks_ms = c->now_ms + retry_ms;
+        c->marks_ms = c->now_ms + (retry_ms ? retry_ms : CLIENT_BACKOFF_MAX_MS);
         return SOTTO_OK;
     }
     return plain_event(c, CLIENT_EVENT_PROBLEM, code, text, retry_ms);

@@ -32,6 +32,8 @@ static enum sotto_err open_directory(struct office *o, bool create)
     enum sotto_err err = datadir_open(c->data_dir, create, NULL, &o->why, &o->dir);
     if (err == SOTTO_ERR_NOT_FOUND) buffer_append_str(&o->why, " Name it with --data-dir.");
     if (err != SOTTO_OK) return err;
+    err = datadir_check_whole(&o->dir, &o->why);
+    if (err != SOTTO_OK) return err;
     if (!create && !datadir_has(&o->dir, "directory.db")) {
         buffer_printf(&o->why, "There is no data in %s. Name the data directory with --data-dir.", c->data_dir);
         return SOTTO_ERR_NOT_FOUND;
@@ -57,6 +59,7 @@ static void office_close(struct office *o)
     if (o->directory != NULL) directory_close(&o->directory);
     if (o->metrics != NULL) metrics_destroy(&o->metrics);
     if (o->log != NULL) log_destroy(&o->log);
+    if (o->dir.fd >= 0) datadir_give_back(&o->dir);
     datadir_close(&o->dir);
     buffer_deinit(&o->why);
     loaded_config_deinit(&o->config);

@@ -197,6 +197,25 @@ enum sotto_err option_set(const struct option *o, struct config *c, struct slice
     return SOTTO_ERR_INVALID;
 }
 
+void option_copy(const struct option *o, struct config *to, const struct config *from)
+{
+    void *at = place(o, to);
+    const void *value = place(o, from);
+    switch (o->kind) {
+    case OPTION_TEXT:
+        free(*(char **)at);
+        *(char **)at = strdup(*(char *const *)value);
+        SOTTO_ASSERT(*(char **)at != NULL);
+        break;
+    case OPTION_NUMBER:
+    case OPTION_BYTES:
+    case OPTION_DURATION: memcpy(at, value, sizeof(uint64_t)); break;
+    case OPTION_RATE: memcpy(at, value, sizeof(struct rate)); break;
+    case OPTION_CHOICE: memcpy(at, value, sizeof(unsigned)); break;
+    case OPTION_RANGES: memcpy(at, value, sizeof(struct address_ranges)); break;
+    }
+}
+
 void option_format(const struct option *o, const struct config *c, struct buffer *out)
 {
     const void *at = place(o, c);

@@ -65,6 +65,8 @@ void option_variable(const struct option *o, char out[OPTION_KEY_MAX + 8]);
 /* Sets the value in `c`. On SOTTO_ERR_INVALID why_out says what is wrong. */
 SOTTO_CHECKED enum sotto_err option_set(const struct option *o, struct config *c, struct slice text,
                                         struct buffer *why_out);
+/* The value of `from`, which is one that option_set accepts. */
+void option_copy(const struct option *o, struct config *to, const struct config *from);
 /* The value as option_set reads it. */
 void option_format(const struct option *o, const struct config *c, struct buffer *out);
 

@@ -35,10 +35,9 @@ static bool load_tls(struct server *s, const struct config *fresh, struct tls_co
 /* Takes the values that may change while we run. */
 static void take_values(struct server *s, const struct loaded_config *fresh)
 {
-    struct buffer old, new, why;
+    struct buffer old, new;
     buffer_init(&old, OPTION_TEXT_MAX);
     buffer_init(&new, OPTION_TEXT_MAX);
-    buffer_init(&why, OPTION_TEXT_MAX);
     for (size_t i = 0; i < option_table_count; i++) {
         buffer_clear(&old);
         buffer_clear(&new);
@@ -49,14 +48,12 @@ static void take_values(struct server *s, const struct loaded_config *fresh)
             LOG(s->log, LOG_WARN, "reload.needs_restart", LOG_S("setting", option_table[i].key));
             continue;
         }
-        enum sotto_err err = option_set(&option_table[i], &s->loaded.config, buffer_slice(&new), &why);
-        SOTTO_ASSERT(err == SOTTO_OK);
+        option_copy(&option_table[i], &s->loaded.config, &fresh->config);
         LOG(s->log, LOG_INFO, "reload.changed", LOG_S("setting", option_table[i].key), LOG_SLICE("from", buffer_slice(&old)),
             LOG_SLICE("to", buffer_slice(&new)));
     }
     buffer_deinit(&old);
     buffer_deinit(&new);
-    buffer_deinit(&why);
 }
 
 void server_note_certificate(struct server *s)

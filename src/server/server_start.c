@@ -242,6 +242,7 @@ static enum sotto_err open_parts(struct server *s, struct buffer *why)
 {
     enum sotto_err err = datadir_open(s->loaded.config.data_dir, true, s->log, why, &s->dir);
     if (err == SOTTO_OK) err = datadir_lock(&s->dir, why);
+    if (err == SOTTO_OK) datadir_remove(&s->dir, "port"); /* left by a server that was killed */
     if (err == SOTTO_OK) err = datadir_check_rights(&s->dir, why);
     if (err == SOTTO_OK) err = datadir_check_whole(&s->dir, why);
     if (err == SOTTO_OK) err = open_directory(s, why);

@@ -3,6 +3,7 @@
 #include "server/values.h"
 
 #include <arpa/inet.h>
+#include <stdio.h>
 #include <stdlib.h>
 #include <strings.h>
 
@@ -158,6 +159,9 @@ static bool take_decimal(struct slice *text, double *out)
     return true;
 }
 
+/* Where none is given. */
+static double burst_of(double per_second) { return per_second < 1 ? 1 : per_second; }
+
 enum sotto_err value_parse_rate(struct slice text, struct buffer *why_out, struct rate *out)
 {
     if (same_word(text, "off")) {
@@ -176,7 +180,7 @@ enum sotto_err value_parse_rate(struct slice text, struct buffer *why_out, struc
     if (divide > 0) {
         r.per_second /= divide;
         rest = value_trim(slice_of(rest.data + 2, rest.len - 2));
-        r.burst = r.per_second < 1 ? 1 : r.per_second;
+        r.burst = burst_of(r.per_second);
         if (rest.len > 5 && memcmp(rest.data, "burst", 5) == 0) {
             rest = value_trim(slice_of(rest.data + 5, rest.len - 5));
             if (!take_decimal(&rest, &r.burst)) divide = 0;
@@ -267,15 +271,36 @@ void value_format_duration(uint64_t ms, struct buffer *out)
     buffer_printf(out, ms == 0 ? "0" : "%llums", (unsigned long long)ms);
 }
 
+static bool is_short(double v)
+{
+    double thousands = v * 1000, whole = (double)(uint64_t)(thousands + 0.5);
+    return thousands - whole < 1e-9 * whole && whole - thousands < 1e-9 * whole;
+}
+
+static void format_decimal(double v, struct buffer *out)
+{
+    char text[64];
+    int len = snprintf(text, sizeof(text), "%.3f", v);
+    while (text[len - 1] == '0') len--;
+    if (text[len - 1] == '.') len--;
+    buffer_append(out, text, (size_t)len);
+}
+
 void value_format_rate(struct rate rate, struct buffer *out)
 {
     if (rate.per_second <= 0) {
         buffer_append_str(out, "off");
         return;
     }
+    /* In the unit in which three digits behind the point are exact: that it was written in. */
     static const struct unit per[] = {{"/s", 1}, {"/m", 60}, {"/h", 3600}};
-    size_t i = rate.per_second >= 1 ? 0 : rate.per_second * 60 >= 1 ? 1 : 2;
-    buffer_printf(out, "%.10g%s burst %.10g", rate.per_second * (double)per[i].scale, per[i].suffix, rate.burst);
+    size_t i = 0;
+    while (i < 2 && !is_short(rate.per_second * (double)per[i].scale)) i++;
+    format_decimal(rate.per_second * (double)per[i].scale, out);
+    buffer_append_str(out, per[i].suffix);
+    if (rate.burst == burst_of(rate.per_second)) return;
+    buffer_append_str(out, " burst ");
+    format_decimal(rate.burst, out);
 }
 
 void value_format_ranges(const struct address_ranges *ranges, struct buffer *out)

@@ -73,6 +73,19 @@ static void tell_first_account(struct server *s, const char *url)
     buffer_deinit(&out);
 }
 
+/* Whether only this machine can reach it. */
+static bool listens_here(const char *listen)
+{
+    while (*listen != '\0') {
+        size_t len = strcspn(listen, ", ");
+        bool here = strncmp(listen, "127.", 4) == 0 || (len == 3 && strncmp(listen, "::1", 3) == 0);
+        if (len != 0 && !here) return false;
+        listen += len;
+        listen += strspn(listen, ", ");
+    }
+    return true;
+}
+
 void server_welcome(struct server *s)
 {
     struct buffer url;
@@ -82,8 +95,7 @@ void server_welcome(struct server *s)
     const char *text = (const char *)url.data;
     printf("Sotto %s, data in %s\nListening on %s\n", SOTTO_VERSION, s->loaded.config.data_dir, text);
     if (s->nobody_registered) tell_first_account(s, text);
-    if (s->tls == NULL && strncmp(s->loaded.config.listen, "127.", 4) != 0 &&
-        strcmp(s->loaded.config.listen, "::1") != 0) {
+    if (s->tls == NULL && !listens_here(s->loaded.config.listen)) {
         fputs("\nWarning: without TLS, passwords cross the network in the clear. Use --tls-cert and --tls-key,\n"
               "or a proxy that speaks TLS in front.\n", stdout);
     }

@@ -654,11 +654,11 @@ static void rocksdb_store_rest(struct store *store)
 
 enum { FLUSH_ALWAYS = 0 }; /* whatever the size of the logs */
 
-/* Filling is paused. */
-static void copy_database(struct store_rocksdb *s, const char *directory, char **error_out)
+/* Filling is paused; zeros: there may be some. */
+static void copy_database(struct store_rocksdb *s, const char *directory, bool zeros, char **error_out)
 {
     rocksdb_checkpoint_t *checkpoint = NULL;
-    rocksdb_delete_cf(s->db, s->sync_write, s->families[STORE_META], "", 0, error_out);
+    if (zeros) rocksdb_delete_cf(s->db, s->sync_write, s->families[STORE_META], "", 0, error_out);
     if (*error_out == NULL) checkpoint = rocksdb_checkpoint_object_create(s->db, error_out);
     if (*error_out == NULL) rocksdb_checkpoint_create(checkpoint, directory, FLUSH_ALWAYS, error_out);
     if (checkpoint != NULL) rocksdb_checkpoint_object_destroy(checkpoint);
@@ -674,8 +674,8 @@ static enum sotto_err rocksdb_store_backup(struct store *store, const char *dire
         buffer_append_str(why_out, "The message store is closed after an error; see the log.");
         return SOTTO_ERR_IO;
     }
-    wal_ahead_pause(s->ahead);
-    copy_database(s, directory, &error);
+    bool zeros = wal_ahead_pause(s->ahead);
+    copy_database(s, directory, zeros, &error);
     wal_ahead_resume(s->ahead);
     gate_leave(s);
     if (error != NULL) {

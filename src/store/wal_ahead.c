@@ -93,11 +93,13 @@ void wal_ahead_used(struct wal_ahead *w, size_t len)
     w->used += len + WAL_HEADER_LEN * (len / WAL_BLOCK_LEN + 2);
 }
 
-void wal_ahead_pause(struct wal_ahead *w)
+bool wal_ahead_pause(struct wal_ahead *w)
 {
     pthread_mutex_lock(&w->lock);
     w->pauses++;
+    bool zeros = w->end != 0;
     pthread_mutex_unlock(&w->lock);
+    return zeros;
 }
 
 void wal_ahead_resume(struct wal_ahead *w)

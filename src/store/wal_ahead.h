@@ -18,6 +18,7 @@
 #ifndef SOTTO_STORE_WAL_AHEAD_H
 #define SOTTO_STORE_WAL_AHEAD_H
 
+#include <stdbool.h>
 #include <stddef.h>
 
 /* So much at least is ahead after wal_ahead_fill, and at most half as much again. */
@@ -30,8 +31,9 @@ struct wal_ahead *wal_ahead_create(const char *directory);
 /* Both on the thread of the commits: a commit of `len` bytes begins; there is time now. */
 void wal_ahead_used(struct wal_ahead *w, size_t len);
 void wal_ahead_fill(struct wal_ahead *w);
-/* Any thread. Between them wal_ahead_fill does nothing; pauses may overlap. */
-void wal_ahead_pause(struct wal_ahead *w);
+/* Any thread. Between them wal_ahead_fill does nothing; pauses may overlap. False: no zeros
+ * were put ahead yet. */
+bool wal_ahead_pause(struct wal_ahead *w);
 void wal_ahead_resume(struct wal_ahead *w);
 void wal_ahead_destroy(struct wal_ahead **w);
 

@@ -100,14 +100,15 @@ def test_reload__bad_configuration_changes_nothing(make_server):
 
 
 def test_reload__limits_apply_at_once(make_server):
-    server = make_server(limit_user=None, config="limit-user = off\n").start()
+    server = make_server(limit_user=None, limit_bundles=None, config="limit-user = off\n").start()
     anna = server.register("anna")
     for _ in range(30):
         anna.rest("GET", "/account")
-    (server.data / "sottod.conf").write_text("limit-user = 1/h burst 2\n")
+    (server.data / "sottod.conf").write_text("limit-user = 1/h burst 2\nlimit-bundles = 100/m\n")
     server.signal(signal.SIGHUP)
     server.wait_for_log("reload.done")
     with pytest.raises(Problem) as refused:
         for _ in range(10):
             anna.rest("GET", "/account")
     assert refused.value.status == 429 and refused.value.code == "rate_limited"
+    assert 'setting=limit-bundles from="1/s burst 30" to=100/m' in server.log()

@@ -334,7 +334,10 @@ def test_damage__messages_without_their_accounts(server, lose):
     was = database.exists()
     code, _, err = server.run("serve", "--port", "0")
     assert code == 4 and "directory.db" in err, (code, err)
-    assert database.exists() == was, "a refused start changes nothing"
+    for words in (["invite", "create"], ["user", "add", "ben", "--password-stdin"]):
+        code, _, err = server.run(*words, stdin="correct horse\ncorrect horse\n")
+        assert code == 4 and "directory.db" in err, (words, code, err)
+    assert database.exists() == was, "what is refused changes nothing"
 
 
 def test_damage__accounts_without_their_messages(server):

@@ -298,6 +298,12 @@ static void engine__marks__coalesced_and_told_until_confirmed(void **state)
     feed(f, "{\"type\":\"sync.done\",\"cursor\":\"c0\"}");
     pass_time(f, CLIENT_DELIVERED_DELAY_MS);
     assert_true(saw(&f->frames, "\"sequence\":5"));
+    /* What passes is asked for again, whether a time is named or not. */
+    forget(f);
+    feed(f, "{\"type\":\"error\",\"re\":\"marks:delivered\",\"code\":\"storage_full\",\"message\":\"x\"}");
+    assert_int_equal(f->store.committed.marks[0].confirmed[MARK_DELIVERED], 0);
+    pass_time(f, CLIENT_BACKOFF_MAX_MS);
+    assert_true(saw(&f->frames, "\"sequence\":5"));
     feed(f, "{\"type\":\"ok\",\"re\":\"marks:delivered\"}");
     assert_int_equal(f->store.committed.marks[0].confirmed[MARK_DELIVERED], 5);
     forget(f);

@@ -140,14 +140,18 @@ static void values__formats__read_back(void **state)
         assert_int_equal(v, numbers[i]);
         buffer_deinit(&out);
     }
-    static const struct rate rates[] = {{0, 0}, {20, 100}, {0.5, 5}, {1.0 / 60, 1}, {0.01, 3}, {1000, 1000}};
+    static const struct rate rates[] = {{0, 0}, {20, 100}, {0.5, 5}, {1.0 / 60, 1}, {0.01, 3}, {1000, 1000},
+                                        {100.0 / 60, 100.0 / 60}, {70.0 / 60, 3}, {1000.0 / 3600, 1}, {100.0 / 3600, 2.5},
+                                        {1e10, 1e10}, {0.001 / 3600, 1}};
     for (size_t i = 0; i < sizeof(rates) / sizeof(rates[0]); i++) {
         struct buffer out;
         struct rate r = {-1, -1};
         buffer_init(&out, 64);
         value_format_rate(rates[i], &out);
         assert_int_equal(value_parse_rate(buffer_slice(&out), &scratch.why, &r), SOTTO_OK);
-        assert_true(r.per_second > rates[i].per_second - 1e-6 && r.per_second < rates[i].per_second + 1e-6);
+        double near = rates[i].per_second * 1e-9;
+        assert_true(r.per_second >= rates[i].per_second - near && r.per_second <= rates[i].per_second + near);
+        assert_true(r.burst >= rates[i].burst * 0.999999 && r.burst <= rates[i].burst * 1.000001);
         buffer_deinit(&out);
     }
 }
