@@ -12,18 +12,24 @@
  * would lose what was acknowledged. The search goes byte by byte, because the
  * length in a bad header says nothing.
  *
+ * A torn write in an older log is one that an earlier crash tore: it was dropped then, and
+ * the numbers of the rows go on in the next log as if it had never been. If they do not go
+ * on, what is missing was acknowledged. RocksDB's "point in time" would drop the whole next
+ * log with it.
+ *
  * FORMAT (RocksDB's log_format.h): blocks of 32 KiB; in them fragments
  *   u32 masked crc32c of type and payload | u16 length | u8 type | payload
  * little-endian; type 0 (zeros) means the rest of the block is empty, 1 is a
- * whole record, 2 the first, 3 a middle, 4 the last part of one.
+ * whole record, 2 the first, 3 a middle, 4 the last part of one. A record begins with
+ *   u64 number of its first row | u32 count of rows
  */
 #include "store/wal_tail.h"
 
 #include <dirent.h>
 #include <errno.h>
 #include <fcntl.h>
+#include <inttypes.h>
 #include <limits.h>
-#include <stdint.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -36,6 +42,7 @@
 enum { FRAGMENT_FULL = 1, FRAGMENT_FIRST = 2, FRAGMENT_MIDDLE = 3, FRAGMENT_LAST = 4 };
 /* No write is longer: a batch is bounded, rows and keys included. */
 enum { TAIL_MAX = 32 * 1024 * 1024, PIECE_BYTES = 128 * 1024 };
+enum { RECORD_HEADER_LEN = 12, LOGS_MAX = 1024 };
 
 struct crc_table { uint32_t of[256]; };
 struct log {
@@ -88,10 +95,35 @@ static bool all_zero(const uint8_t *p, size_t len)
     return true;
 }
 
-/* Start of the first record that is not whole; log->len if all are. */
-static size_t first_bad_record(const struct log *log)
+struct scan {
+    size_t bad;           /* start of the first record that is not whole; log->len if all are */
+    uint64_t first, next; /* number of the first row, and of the one after the last; 0: no record is whole */
+    uint8_t header[RECORD_HEADER_LEN]; /* of the record under way */
+    size_t header_len;
+};
+
+static void scan_fragment(struct scan *scan, const uint8_t *payload, size_t len)
+{
+    size_t missing = RECORD_HEADER_LEN - scan->header_len;
+    if (len > missing) len = missing;
+    memcpy(scan->header + scan->header_len, payload, len);
+    scan->header_len += len;
+}
+
+static void scan_record_end(struct scan *scan)
+{
+    if (scan->header_len == RECORD_HEADER_LEN) {
+        uint64_t number = load_le32(scan->header) | (uint64_t)load_le32(scan->header + 4) << 32;
+        if (scan->first == 0) scan->first = number;
+        scan->next = number + load_le32(scan->header + 8);
+    }
+    scan->header_len = 0;
+}
+
+static void scan_log(const struct log *log, struct scan *scan)
 {
     size_t at = 0, record = 0;
+    *scan = (struct scan){.bad = 0};
     while (at < log->len) {
         size_t left = WAL_BLOCK_LEN - at % WAL_BLOCK_LEN;
         if (left > log->len - at) left = log->len - at;
@@ -106,11 +138,14 @@ static size_t first_bad_record(const struct log *log)
         uint8_t type = 0;
         size_t len = fragment_at(log, at, &type);
         bool inside = record != at;
-        if (len == 0 || inside != (type == FRAGMENT_MIDDLE || type == FRAGMENT_LAST)) return record;
+        if (len == 0 || inside != (type == FRAGMENT_MIDDLE || type == FRAGMENT_LAST)) break;
+        scan_fragment(scan, log->data + at + WAL_HEADER_LEN, len - WAL_HEADER_LEN);
         at += len;
-        if (type == FRAGMENT_FULL || type == FRAGMENT_LAST) record = at;
+        if (type != FRAGMENT_FULL && type != FRAGMENT_LAST) continue;
+        scan_record_end(scan);
+        record = at;
     }
-    return record;
+    scan->bad = record;
 }
 
 /* Whether a record begins after `bad`, the start of one that is not whole. */
@@ -180,23 +215,75 @@ bool wal_checksum(int log, uint64_t len, uint32_t *sum_out)
     return true;
 }
 
+struct logs {
+    uint64_t numbers[LOGS_MAX];
+    size_t count;
+    bool too_many;
+};
+
+static void collect(void *ctx, int folder, const char *name, uint64_t number)
+{
+    struct logs *logs = ctx;
+    (void)folder;
+    (void)name;
+    if (logs->count < LOGS_MAX) logs->numbers[logs->count++] = number;
+    else logs->too_many = true;
+}
+
+static int by_number(const void *left, const void *right)
+{
+    uint64_t a = *(const uint64_t *)left, b = *(const uint64_t *)right;
+    return (a > b) - (a < b);
+}
+
+/* What is known of the logs so far, from the oldest on. */
+struct judgement {
+    struct log log;
+    uint64_t next;    /* number of the next row, as far as is known */
+    bool torn;        /* the last log's end is */
+    bool interrupted; /* a torn end, and no whole record since */
+};
+
+/* False: what is wrong here is not that a write was torn. */
+static bool judge(struct judgement *j)
+{
+    struct scan scan;
+    scan_log(&j->log, &scan);
+    if (j->interrupted && scan.first != 0 && scan.first != j->next) return false;
+    j->torn = scan.bad < j->log.len;
+    j->interrupted = j->torn || (j->interrupted && scan.first == 0);
+    if (scan.first != 0) j->next = scan.next;
+    return !j->torn || (j->log.len - scan.bad <= TAIL_MAX && !begins_later(&j->log, scan.bad));
+}
+
+static bool judge_file(struct judgement *j, const char *directory, uint64_t number)
+{
+    char path[PATH_MAX];
+    struct stat status;
+    int len = snprintf(path, sizeof(path), "%s/%06" PRIu64 ".log", directory, number);
+    int fd = len > 0 && (size_t)len < sizeof(path) ? open(path, O_RDONLY | O_CLOEXEC) : -1;
+    bool good = fd >= 0 && fstat(fd, &status) == 0;
+    if (good && status.st_size > 0) {
+        j->log.len = (size_t)status.st_size;
+        void *mapped = mmap(NULL, j->log.len, PROT_READ, MAP_PRIVATE, fd, 0);
+        j->log.data = mapped;
+        good = mapped != MAP_FAILED && judge(j);
+        if (mapped != MAP_FAILED) munmap(mapped, j->log.len);
+    } else {
+        j->torn = false;
+    }
+    if (fd >= 0) close(fd);
+    return good;
+}
+
 bool wal_tail_is_torn(const char *directory)
 {
-    int fd = wal_open_newest(directory, O_RDONLY);
-    struct stat status;
-    bool torn = false;
-    if (fd < 0) return false;
-    if (fstat(fd, &status) == 0 && status.st_size > 0) {
-        struct log log = {.len = (size_t)status.st_size};
-        void *mapped = mmap(NULL, log.len, PROT_READ, MAP_PRIVATE, fd, 0);
-        if (mapped != MAP_FAILED) {
-            log.data = mapped;
-            fill_crc_table(&log.table);
-            size_t bad = first_bad_record(&log);
-            torn = bad < log.len && log.len - bad <= TAIL_MAX && !begins_later(&log, bad);
-            munmap(mapped, log.len);
-        }
-    }
-    close(fd);
-    return torn;
+    struct logs logs = {.count = 0};
+    struct judgement j = {.next = 0};
+    if (!wal_each(directory, collect, &logs) || logs.too_many) return false;
+    qsort(logs.numbers, logs.count, sizeof(logs.numbers[0]), by_number);
+    fill_crc_table(&j.log.table);
+    for (size_t i = 0; i < logs.count; i++)
+        if (!judge_file(&j, directory, logs.numbers[i])) return false;
+    return j.torn;
 }

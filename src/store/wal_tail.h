@@ -11,8 +11,9 @@
 enum { WAL_BLOCK_LEN = 32768, WAL_HEADER_LEN = 7 };
 
 /* True when the newest log in the folder is sound up to a point after which
- * nothing whole begins: only the write that was under way is lost. Reads the
- * file; changes nothing. False also when it cannot be read. */
+ * nothing whole begins, and nothing is missing before: only the write that was
+ * under way is lost. Reads the logs; changes nothing. False also when they
+ * cannot be read. */
 bool wal_tail_is_torn(const char *directory);
 /* Opens the log with the highest number, flags as of open(2); -1 if there is none. */
 int wal_open_newest(const char *directory, int flags);

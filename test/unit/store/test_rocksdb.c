@@ -286,6 +286,41 @@ static void store_rocksdb__damaged_log__refuses_and_says_what_to_do(void **state
     store_close(&s);
 }
 
+static void copy(const char *from, const char *to)
+{
+    char command[2 * PATH_MAX + 16];
+    snprintf(command, sizeof(command), "cp %s %s", from, to);
+    assert_int_equal(system(command), 0);
+}
+
+/* Leaves two logs with five commits each, of which the newest has a torn end. In the
+ * older one the last commit is damaged, or was torn already before the newer one began. */
+static void leave_two(const struct folder *f, bool torn_before, char older[PATH_MAX], char newest[PATH_MAX])
+{
+    char away[PATH_MAX];
+    snprintf(away, sizeof(away), "%s/away", f->path);
+    remove_tree(f->store);
+    leave_log(f->store, ROW_LEN, older);
+    if (torn_before) damage(older, log_used(older) - 50, 20);
+    copy(older, away);
+    leave_log(f->store, ROW_LEN, newest);
+    assert_string_not_equal(older, newest);
+    damage(newest, log_used(newest) - 50, 20);
+    copy(away, older);
+}
+
+static void store_rocksdb__older_log__is_judged_too(void **state)
+{
+    const struct folder *f = *state;
+    char older[PATH_MAX], newest[PATH_MAX];
+    leave_two(f, true, older, newest);
+    assert_true(wal_tail_is_torn(f->store));
+    leave_two(f, false, older, newest);
+    assert_true(wal_tail_is_torn(f->store));
+    damage(older, log_used(older) - 50, 20);
+    assert_false(wal_tail_is_torn(f->store)); /* the newest has what came after */
+}
+
 /* Closed, and the newest log alone has the row. */
 static void close_one(const char *path, const char *key, char log[PATH_MAX])
 {
@@ -742,6 +777,7 @@ int main(int argc, char **argv)
         IN_FOLDER(store_rocksdb__hole_in_the_last_write__drops_it_only),
         IN_FOLDER(store_rocksdb__log__grows_over_zeros),
         IN_FOLDER(store_rocksdb__damaged_log__refuses_and_says_what_to_do),
+        IN_FOLDER(store_rocksdb__older_log__is_judged_too),
         IN_FOLDER(store_rocksdb__missing_log__is_missed),
         IN_FOLDER(store_rocksdb__short_log__is_missed),
         IN_FOLDER(store_rocksdb__damaged_end__is_no_torn_write_after_a_stop),
