@@ -13,6 +13,9 @@
  * and before the position is. They are read one by one, not iterated, by anyone
  * but the thread that commits; and none is shorter than the one it replaces.
  *
+ * The row `epoch` of meta is the engine's, which draws another where it is missing. A
+ * backend that opened without the end of what was written removes it.
+ *
  * One writer commits batches; any thread reads. A commit is atomic and, when
  * it returns SOTTO_OK, survives power loss. Backends: RocksDB
  * (store_rocksdb.h) and, for simulation, memory with injected faults

@@ -13,7 +13,9 @@
  * "Point in time" alone would open a log that is damaged in its middle, silently
  * without what follows the damage, which was acknowledged. A log that is gone, or is not
  * what it was when the store was closed, is missed before it is opened (wal_note.h); and
- * where nothing was written since, nothing is torn, and all damage is a refusal.
+ * where nothing was written since, nothing is torn, and all damage is a refusal. A disk
+ * can damage the last write after it was acknowledged, which looks like a torn one: so a
+ * store that was opened without it forgets its epoch, and the devices look again.
  *
  * A FULL DISK. Commits are refused while less than the reserve is free, so that
  * RocksDB itself, whose background work needs room, does not run into the wall; but
@@ -228,6 +230,7 @@ static void open_as(struct store_rocksdb *s, enum open_mode mode, char **error_o
 static enum sotto_err open_database(struct store_rocksdb *s, enum open_mode mode, struct buffer *why)
 {
     char *error = NULL;
+    s->tail_dropped = false;
     open_as(s, mode, &error);
     if (error != NULL && mode == OPEN_WRITE && classify(error) == SOTTO_ERR_CORRUPT &&
         wal_tail_is_torn(s->directory)) {
@@ -235,6 +238,7 @@ static enum sotto_err open_database(struct store_rocksdb *s, enum open_mode mode
         free(error);
         error = NULL;
         open_as(s, OPEN_WRITE_WITHOUT_TAIL, &error);
+        s->tail_dropped = true;
     }
     if (error == NULL) return SOTTO_OK;
     enum sotto_err err = classify(error);
@@ -290,6 +294,18 @@ static enum sotto_err check_format(struct store_rocksdb *s, struct buffer *why)
     return err;
 }
 
+/* Not a commit: room that is kept for RocksDB is for this, too. */
+static enum sotto_err forget_epoch(struct store_rocksdb *s, struct buffer *why)
+{
+    char *error = NULL;
+    rocksdb_delete_cf(s->db, s->sync_write, s->families[STORE_META], "epoch", strlen("epoch"), &error);
+    if (error == NULL) return SOTTO_OK;
+    enum sotto_err err = classify(error);
+    explain(err, s->directory, error, why);
+    free(error);
+    return err;
+}
+
 static struct store_rocksdb *make(const struct store_rocksdb_options *options)
 {
     struct store_rocksdb *s = sotto_zalloc(sizeof(*s));
@@ -332,6 +348,7 @@ enum sotto_err store_rocksdb_open(const struct store_rocksdb_options *options, s
     if (err == SOTTO_OK) err = check_logs(s, &mode, why_out);
     if (err == SOTTO_OK) err = open_database(s, mode, why_out);
     if (err == SOTTO_OK) err = check_format(s, why_out);
+    if (err == SOTTO_OK && s->tail_dropped) err = forget_epoch(s, why_out);
     if (err != SOTTO_OK) {
         store_close(&store);
         return err;

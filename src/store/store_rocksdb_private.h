@@ -23,6 +23,7 @@ struct store_rocksdb {
     rocksdb_t *db;                /* NULL only after a failed reopening */
     bool read_only;               /* there was no room to open it for writing */
     bool unsettled;               /* what a failed commit left may be in memory only */
+    bool tail_dropped;            /* when it was opened last */
     uint64_t opened_ms;           /* monotonic, when opening was tried last */
     rocksdb_column_family_handle_t *families[STORE_FAMILIES];
     rocksdb_cache_t *cache;

@@ -219,14 +219,34 @@ static void store_rocksdb__missing_pages__drop_the_last_write_only(void **state)
     }
 }
 
+static bool has_epoch(struct store *s)
+{
+    struct buffer epoch;
+    buffer_init(&epoch, 16);
+    enum sotto_err err = store_get(s, STORE_META, SLICE_LIT("epoch"), &epoch);
+    assert_true(err == SOTTO_OK || err == SOTTO_ERR_NOT_FOUND);
+    buffer_deinit(&epoch);
+    return err == SOTTO_OK;
+}
+
 static void store_rocksdb__hole_in_the_last_write__drops_it_only(void **state)
 {
     const struct folder *f = *state;
     char log[PATH_MAX];
+    struct store *s = must_open(f->store);
+    struct store_batch *b = store_batch_create(s);
+    store_put(b, STORE_META, SLICE_LIT("epoch"), SLICE_LIT("1"));
+    assert_int_equal(store_commit(s, b), SOTTO_OK);
+    store_batch_destroy(&b);
+    store_close(&s);
+    s = must_open(f->store);
+    assert_true(has_epoch(s));
+    store_close(&s);
     leave_log(f->store, ROW_LEN, log);
     damage(log, log_used(log) - 50, 20);
     assert_true(wal_tail_is_torn(f->store));
-    struct store *s = must_open(f->store);
+    s = must_open(f->store);
+    assert_false(has_epoch(s));
     for (unsigned n = 0; n < 4; n++) assert_true(has_row(s, n, ROW_LEN));
     assert_false(has_row(s, 4, ROW_LEN));
     put_one(s, "k04", "again");
@@ -338,7 +358,8 @@ static void store_rocksdb__missing_log__is_missed(void **state)
     close_one(f->store, "second", log);
     snprintf(away, sizeof(away), "%s/away", f->path);
     assert_int_equal(rename(log, away), 0);
-    for (int tries = 0; tries < 2; tries++) must_refuse(f->store, SOTTO_ERR_CORRUPT, ".log, which holds messages, is missing");
+    for (int tries = 0; tries < 2; tries++)
+        must_refuse(f->store, SOTTO_ERR_CORRUPT, ".log, which holds messages, is missing");
     must_refuse(f->store, SOTTO_ERR_CORRUPT, "sottod restore");
     assert_int_equal(rename(away, log), 0); /* nothing was changed: put back, it is whole */
     struct store *s = must_open(f->store);
