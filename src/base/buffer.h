@@ -56,8 +56,6 @@ void buffer_append_i64(struct buffer *b, int64_t value);
 void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Removes the first `len` bytes (len <= b->len), moving the rest down. */
 void buffer_consume(struct buffer *b, size_t len);
-/* Gives memory back: what is left has room for itself and as much again, 256 bytes at least. */
-void buffer_shrink(struct buffer *b);
 static inline struct slice buffer_slice(const struct buffer *b) { return slice_of(b->data, b->len); }
 
 #endif

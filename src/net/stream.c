@@ -270,9 +270,6 @@ static void unit_advance(struct stream *s, struct output *out)
     }
 }
 
-/* A queue with more memory gives it back when little of it is in use. */
-enum { OUTPUT_KEPT_MAX = 16 * 1024 };
-
 /* Forgets what was sent. Moving costs at most as much as that was. */
 static void compact(struct stream *s, struct output *out)
 {
@@ -281,8 +278,6 @@ static void compact(struct stream *s, struct output *out)
     buffer_consume(&out->bytes, out->sent);
     out->unit = out->unit > out->sent ? out->unit - out->sent : 0;
     out->sent = 0;
-    /* A peer that leaves the last bytes of a long answer lying keeps no more than those. */
-    if (out->bytes.size > OUTPUT_KEPT_MAX && out->bytes.size / 8 > out->bytes.len) buffer_shrink(&out->bytes);
 }
 
 /* One send of the whole queue. True when the kernel took all of it. */

@@ -48,26 +48,6 @@ static void buffer__append__drops_everything_after_an_overflow(void **state)
     buffer_deinit(&b);
 }
 
-static void buffer__shrink__gives_back_what_is_not_used(void **state)
-{
-    (void)state;
-    struct buffer b;
-    buffer_init(&b, 1 << 20);
-    for (int i = 0; i < 100000; i++) buffer_append_byte(&b, (uint8_t)i);
-    buffer_shrink(&b); /* most of it is used */
-    assert_true(b.size >= 100000);
-    buffer_consume(&b, 99000);
-    buffer_shrink(&b);
-    assert_int_equal(b.size, 2000);
-    for (int i = 0; i < 1000; i++) assert_int_equal(b.data[i], (uint8_t)(99000 + i));
-    buffer_consume(&b, 1000);
-    buffer_shrink(&b);
-    assert_int_equal(b.size, 256);
-    buffer_append_str(&b, "again");
-    assert_true(slice_is(buffer_slice(&b), "again"));
-    buffer_deinit(&b);
-}
-
 static void buffer__append_number__writes_decimal(void **state)
 {
     (void)state;
@@ -319,7 +299,6 @@ int main(void)
         cmocka_unit_test(arena__alloc__aligns_and_uses_the_first_block),
         cmocka_unit_test(arena__alloc__returns_null_past_the_cap),
         cmocka_unit_test(arena__copy__ends_with_a_nul),
-        cmocka_unit_test(buffer__shrink__gives_back_what_is_not_used),
         cmocka_unit_test(error__name__knows_every_value),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
