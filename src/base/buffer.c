@@ -108,3 +108,11 @@ void buffer_consume(struct buffer *b, size_t len)
     b->len -= len;
     if (b->len != 0 && len != 0) memmove(b->data, b->data + len, b->len);
 }
+
+void buffer_shrink(struct buffer *b, size_t size)
+{
+    SOTTO_ASSERT(size > 0 && size >= b->len);
+    if (size >= b->size) return;
+    b->data = sotto_realloc(b->data, size);
+    b->size = size;
+}

@@ -56,6 +56,8 @@ void buffer_append_i64(struct buffer *b, int64_t value);
 void buffer_printf(struct buffer *b, const char *format, ...) __attribute__((format(printf, 2, 3)));
 /* Removes the first `len` bytes (len <= b->len), moving the rest down. */
 void buffer_consume(struct buffer *b, size_t len);
+/* Gives memory back, down to `size` bytes (at least len, not 0). */
+void buffer_shrink(struct buffer *b, size_t size);
 static inline struct slice buffer_slice(const struct buffer *b) { return slice_of(b->data, b->len); }
 
 #endif

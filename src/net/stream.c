@@ -10,7 +10,9 @@
  *
  * WRITING. Bytes collect in the output queue; the first of a turn defers a
  * flush, which makes one send. When the kernel takes less, STREAM_BLOCKED stands
- * until EPOLLOUT, which needs no registering either.
+ * until EPOLLOUT, which needs no registering either. A long queue gives memory back
+ * while it is read, whenever it is compacted: a few bytes that nobody reads do not
+ * keep what was once queued before them.
  *
  * ENDING. A stream ends in two steps: stream_end closes the descriptor at once
  * and marks it dead; `closed` and the freeing come from deferred work, so the
@@ -43,6 +45,8 @@
 enum {
     READS_PER_TURN = 2,
     LINGER_MS_MAX = 60 * 1000,
+    QUEUE_KEEP = 16 * 1024, /* memory that a queue which is not empty keeps in any case */
+    QUEUE_SPARE = 4,        /* past that, at most so many times what is left after compacting */
 };
 
 static void deferred_run(struct deferred *d, struct loop *loop);
@@ -270,7 +274,8 @@ static void unit_advance(struct stream *s, struct output *out)
     }
 }
 
-/* Forgets what was sent. Moving costs at most as much as that was. */
+/* Forgets what was sent, and gives back what it took if that is much. Moving costs at
+ * most as much as was sent. */
 static void compact(struct stream *s, struct output *out)
 {
     if (out->sent == 0 || out->sent < output_left(out)) return;
@@ -278,6 +283,9 @@ static void compact(struct stream *s, struct output *out)
     buffer_consume(&out->bytes, out->sent);
     out->unit = out->unit > out->sent ? out->unit - out->sent : 0;
     out->sent = 0;
+    size_t twice = 2 * out->bytes.len;
+    if (out->bytes.size > QUEUE_KEEP && out->bytes.size / QUEUE_SPARE > out->bytes.len)
+        buffer_shrink(&out->bytes, twice > QUEUE_KEEP ? twice : QUEUE_KEEP);
 }
 
 /* One send of the whole queue. True when the kernel took all of it. */

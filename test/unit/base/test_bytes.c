@@ -149,6 +149,11 @@ static void buffer__consume__moves_the_rest_down(void **state)
     buffer_append_str(&b, "hello world");
     buffer_consume(&b, 6);
     assert_true(slice_is(buffer_slice(&b), "world"));
+    buffer_shrink(&b, 200); /* no less than it has */
+    assert_int_equal(b.size, 100);
+    buffer_shrink(&b, 6);
+    assert_int_equal(b.size, 6);
+    assert_true(slice_is(buffer_slice(&b), "world"));
     buffer_consume(&b, 0);
     buffer_consume(&b, 5);
     assert_int_equal(b.len, 0);

@@ -1,5 +1,6 @@
 /* Streams, listeners and outgoing connections over loopback; what plain and TLS
  * streams have in common is tested for both. */
+#include "net/stream_private.h"
 #include "unit/net/fixture.h"
 
 #include <malloc.h>
@@ -215,6 +216,30 @@ static void stream__queue__past_its_cap_ends_the_stream(void **state)
     free(data);
     net_destroy(n);
 }
+
+static void check_shrinking(bool tls)
+{
+    enum { LEN = 20 << 20, KEPT_MAX = 64 * 1024, TIMES_MAX = 8 };
+    struct net *n = net_create(tls);
+    open_both(n);
+    /* The kernel takes little at a time. */
+    assert_int_equal(setsockopt(n->server.stream->watch.fd, SOL_SOCKET, SO_SNDBUF, &(int){64 * 1024}, sizeof(int)), 0);
+    uint8_t *data = sotto_zalloc(LEN);
+    stream_write(n->server.stream, slice_of(data, LEN));
+    size_t queued = LEN, least = LEN;
+    for (; queued > 0; queued = stream_queued(n->server.stream)) {
+        size_t most = queued * TIMES_MAX > KEPT_MAX ? queued * TIMES_MAX : KEPT_MAX;
+        assert_in_range(stream_output(n->server.stream)->size, 1, most);
+        least = queued;
+        loop_turn(n->loop, 20);
+    }
+    assert_true(least < LEN / 40); /* it was looked at when there was little left */
+    TURN_UNTIL(n, n->client.received.len == LEN);
+    free(data);
+    net_destroy(n);
+}
+static void stream__queue__gives_memory_back_while_it_is_read_plain(void **state) { (void)state; check_shrinking(false); }
+static void stream__queue__gives_memory_back_while_it_is_read_tls(void **state) { (void)state; check_shrinking(true); }
 
 /* Lines of another length each, so many that the kernel cannot have them all. */
 static void queue_lines(struct stream *s, unsigned *next, size_t bytes)
@@ -491,6 +516,8 @@ int main(void)
         cmocka_unit_test(stream__reset__while_paused_is_an_error),
         cmocka_unit_test(stream__close__gives_up_on_a_peer_that_never_reads),
         cmocka_unit_test(stream__queue__past_its_cap_ends_the_stream),
+        cmocka_unit_test(stream__queue__gives_memory_back_while_it_is_read_plain),
+        cmocka_unit_test(stream__queue__gives_memory_back_while_it_is_read_tls),
         cmocka_unit_test(stream__cut__leaves_whole_units_plain),
         cmocka_unit_test(stream__cut__leaves_whole_units_tls),
         cmocka_unit_test(stream__cut__of_what_has_not_begun_drops_all),
