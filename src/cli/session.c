@@ -13,7 +13,7 @@ enum cli_exit session_open(struct cli *cli)
     struct account *a = &cli->account;
     const char *server = args_get(&cli->args, "server"), *ca = args_get(&cli->args, "ca");
     if (!server) server = a->server[0] ? a->server : default_server;
-    struct rest_options options = {.token = a->signed_in ? a->token : NULL, .agent = CLI_AGENT};
+    struct rest_options options = {.agent = CLI_AGENT};
     buffer_clear(&cli->why);
     if (!url_parse(server, &options.url, &cli->why)) {
         buffer_append_byte(&cli->why, 0);
@@ -30,6 +30,8 @@ enum cli_exit session_open(struct cli *cli)
     struct buffer url;
     buffer_init(&url, sizeof a->server - 1);
     url_write(&options.url, &url);
+    /* The token is for the server that gave it, and for nobody else who is named. */
+    if (a->signed_in && slice_is(buffer_slice(&url), a->server)) options.token = a->token;
     memcpy(a->server, url.data, url.len);
     a->server[url.len] = '\0';
     buffer_deinit(&url);

@@ -224,6 +224,17 @@ def test_a_key_that_waits_may_be_repeated(people):
     assert sent["sequence"] == again["sequence"] == 2 and again["repeated"]
 
 
+def test_a_request_that_took_too_long_to_arrive_is_kept(people):
+    anna, ben = people
+    anna.json("send", ben.name, "zero")
+    late = b'{"code":"bad_request","message":"The request took too long to arrive.","requestId":"1"}'
+    with Other(http_answer(b"408 Request Timeout", late)) as other:
+        anna.json("send", ben.name, "one", "--timeout", "0", "--server", other.url, code=1)
+    assert anna.json("status")[0]["outbox"] == 1
+    anna.json("send", "--flush")
+    assert [m["text"] for m in ben.json("history", anna.name)] == ["zero", "one"]
+
+
 def test_what_is_kept_is_not_overtaken(people):
     anna, ben = people
     anna.json("send", ben.name, "zero")
@@ -231,6 +242,7 @@ def test_what_is_kept_is_not_overtaken(people):
     with Other(http_answer(b"503 Busy", busy)) as other:
         for text in ("one", "two"):
             anna.json("send", ben.name, text, "--timeout", "0", "--server", other.url, code=1)
+        assert not any(b"Authorization" in r for r in other.seen), "a token is for the server that gave it"
         posts = [r for r in other.seen if r.startswith(b"POST")]
         assert len(posts) == 2 and posts[0].split(b"\r\n\r\n")[1] == posts[1].split(b"\r\n\r\n")[1]
     anna.json("send", "--flush")
