@@ -122,7 +122,6 @@ static void conn_free(struct conn *c)
     struct gateway *g = conn_loop(c)->gateway;
     SOTTO_ASSERT(c->stream == NULL && c->holds == 0 && c->session.user == NULL);
     if (c->extra != NULL) {
-        (void)!conn_count_body(c, &c->extra->body_counted, 0);
         buffer_deinit(&c->extra->stash);
         free(c->extra);
     }
@@ -169,7 +168,7 @@ struct conn_extra *conn_extra(struct conn *c)
 void conn_extra_trim(struct conn *c)
 {
     struct conn_extra *x = c->extra;
-    if (x == NULL || x->stash.len > 0 || x->links != NULL || x->poll.call != NULL || x->close_code != 0 || x->body_tick != 0) return;
+    if (x == NULL || x->stash.len > 0 || x->links != NULL || x->poll.call != NULL || x->close_code != 0) return;
     if (c->mode == MODE_SYNC || c->mode == MODE_LAGGING || x->sync.running) return;
     buffer_deinit(&x->stash);
     free(x);
@@ -285,20 +284,6 @@ void conn_unblock(struct conn *c)
         stream_pause(c->stream, false);
     }
     conn_extra_trim(c);
-}
-
-/* ---- What arrives in parts ------------------------------------------------ */
-
-bool conn_count_body(struct conn *c, size_t *counted, size_t size)
-{
-    struct gateway *g = conn_loop(c)->gateway;
-    if (size <= GATEWAY_BODY_SMALL) size = 0;
-    if (size == *counted) return true;
-    size_t more = size - *counted; /* or less, modulo 2^64 */
-    size_t sum = atomic_fetch_add_explicit(&g->body_bytes, more, memory_order_relaxed) + more;
-    bool grown = size > *counted;
-    *counted = size;
-    return !grown || sum <= GATEWAY_BODIES_MAX;
 }
 
 /* ---- Output ------------------------------------------------------------- */

@@ -119,8 +119,6 @@ struct conn_extra {
     uint32_t progress_tick;  /* lagging: when the queue last got shorter */
     size_t progress_queued;
     uint64_t throttled_ms;   /* flow_control throttled was last said */
-    size_t body_counted;     /* of gateway.body_bytes: the message under way */
-    uint32_t body_tick;      /* since when there is one; 0: none */
     uint32_t pong_tick;      /* of the last pong behind a long queue */
     uint16_t close_code;     /* not 0: close so when the calls in flight are answered */
     struct presence_link *links; /* presence.watch; one allocation */
@@ -188,10 +186,6 @@ static inline bool conn_alive(const struct conn *c)
 {
     return c->stream != NULL && !(c->flags & CONN_CLOSING);
 }
-
-/* What has arrived of a request or message that is not complete takes `size` bytes now;
- * *counted is what was said before. False: all connections together have too much of it. */
-SOTTO_CHECKED bool conn_count_body(struct conn *c, size_t *counted, size_t size);
 
 /* http_conn.c: returns how much was used. */
 size_t http_consume(struct conn *c, uint8_t *data, size_t len);

@@ -49,7 +49,14 @@ void http_state_create(struct conn *c, const struct id *proxy)
 /* False: all bodies together take too much. */
 static bool body_count(struct conn *c, size_t size)
 {
-    return conn_count_body(c, &c->http->body_counted, size);
+    struct gateway *g = conn_loop(c)->gateway;
+    if (size <= GATEWAY_BODY_SMALL) size = 0;
+    if (size == c->http->body_counted) return true;
+    size_t more = size - c->http->body_counted; /* or less, modulo 2^64 */
+    size_t sum = atomic_fetch_add_explicit(&g->body_bytes, more, memory_order_relaxed) + more;
+    bool grown = size > c->http->body_counted;
+    c->http->body_counted = size;
+    return !grown || sum <= GATEWAY_BODIES_MAX;
 }
 
 static void body_drop(struct conn *c)

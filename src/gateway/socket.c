@@ -123,37 +123,18 @@ static void inflated(struct conn *c, size_t grown_len)
     conn_arm(c, GATEWAY_TICK_MS);
 }
 
-/* A message that came in part takes memory, and its end must come. False: too much, too late. */
-static bool parts_allowed(struct conn *c)
-{
-    size_t held = ws_decoder_held(c->ws);
-    if (held == 0 && (c->extra == NULL || c->extra->body_tick == 0)) return true;
-    struct conn_extra *x = conn_extra(c);
-    uint32_t now = conn_tick(conn_loop(c));
-    if (held == 0) x->body_tick = 0;
-    else if (x->body_tick == 0) x->body_tick = now;
-    bool fits = conn_count_body(c, &x->body_counted, held);
-    uint64_t max_ms = gateway_limits(conn_loop(c)->gateway)->idle_timeout_ms;
-    bool late = held != 0 && max_ms != 0 && (uint64_t)(now - x->body_tick) * GATEWAY_TICK_MS >= max_ms;
-    if (held == 0) conn_extra_trim(c);
-    return fits && !late;
-}
-
 size_t socket_consume(struct conn *c, uint8_t *data, size_t len)
 {
     struct ws_message m;
     size_t used = 0;
     uint16_t code = 0;
     switch (ws_decode(c->ws, conn_loop(c)->deflate, data, len, &used, &m, &code)) {
-    case WS_MORE:
-        if (!parts_allowed(c)) conn_cut(c);
-        return len;
+    case WS_MORE: return len;
     case WS_MESSAGE:
         message_received(c, &m);
         if (m.grown_len > 0) inflated(c, m.grown_len);
         /* Lets the decoder free a message that it had to collect. */
         if (used == len) (void)!ws_decode(c->ws, conn_loop(c)->deflate, data + len, 0, &(size_t){0}, &m, &code);
-        if (conn_alive(c) && !parts_allowed(c)) conn_cut(c);
         return used;
     default: conn_close(c, code); return len;
     }

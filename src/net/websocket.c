@@ -88,11 +88,6 @@ void ws_decoder_destroy(struct ws_decoder **decoder)
     *decoder = NULL;
 }
 
-size_t ws_decoder_held(const struct ws_decoder *d)
-{
-    return d->pieces != NULL ? d->pieces->message.size : 0;
-}
-
 void ws_mask(uint8_t *data, size_t len, const uint8_t key[4], size_t at)
 {
     uint8_t turned[8];

@@ -53,8 +53,6 @@ void ws_decoders_init(struct slab *s);
 SOTTO_CHECKED enum sotto_err ws_decoder_create(struct slab *slab, bool server, bool deflate, size_t message_max,
                                                struct ws_decoder **decoder_out);
 void ws_decoder_destroy(struct ws_decoder **d);
-/* Bytes of memory that the message under way takes. */
-size_t ws_decoder_held(const struct ws_decoder *d);
 /* Another message_max (1 to 2 GiB), from the next frame on. */
 void ws_decoder_limit(struct ws_decoder *d, size_t message_max);
 SOTTO_CHECKED enum ws_result ws_decode(struct ws_decoder *d, struct ws_deflate *deflate, uint8_t *in,
