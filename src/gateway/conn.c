@@ -13,6 +13,12 @@
  * sends in between are not worth a counter. Past memory_max_bytes the loop cuts
  * its longest queues.
  *
+ * REQUESTS IN PART: bodies of HTTP requests and messages of a WebSocket that have
+ * not arrived whole. A body comes from anybody, before it is known who asks, and a
+ * message may take as many frames as its sender likes. Those that are not small are
+ * counted for all connections together; past GATEWAY_PARTIAL_MAX the one that grows
+ * is refused. None has longer than the request timeout.
+ *
  * CUTTING. What a reader has not read is in the store, and it knows its cursor:
  * its queue is dropped, but for the rest of a frame that has begun to go out, and
  * the close frame says to resume. For GATEWAY_CUT_LINGER_MS the peer may read up
@@ -125,7 +131,7 @@ static void conn_free(struct conn *c)
         buffer_deinit(&c->extra->stash);
         free(c->extra);
     }
-    if (c->kind == CONN_SOCKET) ws_decoder_destroy(&c->ws);
+    if (c->kind == CONN_SOCKET) socket_state_destroy(c);
     else http_state_destroy(c);
     gauge_add(g->metrics.connections[c->kind], -1);
     address_leave(g, c->address);
@@ -207,6 +213,17 @@ static void conn_closed(struct stream *s, void *ctx, enum stream_end why)
 }
 
 /* ---- Input -------------------------------------------------------------- */
+
+bool conn_partial(struct conn *c, size_t before, size_t now)
+{
+    struct gateway *g = conn_loop(c)->gateway;
+    if (before <= GATEWAY_PARTIAL_SMALL) before = 0;
+    if (now <= GATEWAY_PARTIAL_SMALL) now = 0;
+    if (now == before) return true;
+    size_t more = now - before; /* or less, modulo 2^64 */
+    size_t sum = atomic_fetch_add_explicit(&g->partial_bytes, more, memory_order_relaxed) + more;
+    return now < before || sum <= GATEWAY_PARTIAL_MAX;
+}
 
 static void stash(struct conn *c, const uint8_t *data, size_t len)
 {

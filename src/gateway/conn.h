@@ -156,6 +156,11 @@ SOTTO_CHECKED bool conn_find_client(struct conn *c, struct id proxy, const struc
 void conn_leave(struct conn *c);
 /* The deadline of the connection (0: none); conn_due happens then. */
 void conn_arm(struct conn *c, uint64_t delay_ms);
+/* The same, unless an earlier one is set. */
+void conn_arm_sooner(struct conn *c, uint64_t delay_ms);
+/* The memory of a request that has arrived in part was `before` and is `now` bytes. False:
+ * it has grown, and all of them together take too much. */
+SOTTO_CHECKED bool conn_partial(struct conn *c, size_t before, size_t now);
 /* Stops and continues handling what arrives. */
 void conn_block(struct conn *c);
 void conn_unblock(struct conn *c);
@@ -215,6 +220,7 @@ void http_due(struct conn *c);
 /* socket.c */
 size_t socket_consume(struct conn *c, uint8_t *data, size_t len);
 void socket_start(struct conn *c, const struct http_message *request);
+void socket_state_destroy(struct conn *c);
 uint64_t conn_silent_ms(const struct conn *c);
 /* No sign of life for so long that it does not count as online. */
 void conn_mark_absent(struct conn *c);

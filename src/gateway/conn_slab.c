@@ -145,6 +145,13 @@ void conn_arm(struct conn *c, uint64_t delay_ms)
     due_timer_set(page->loop, *due);
 }
 
+void conn_arm_sooner(struct conn *c, uint64_t delay_ms)
+{
+    const struct conn_page *page = page_of(c);
+    uint32_t due = page->due[c - page->conns], now = loop_tick(page->loop);
+    if (due == 0 || (due > now && (uint64_t)(due - now) * GATEWAY_TICK_MS > delay_ms)) conn_arm(c, delay_ms);
+}
+
 static void due_fired(struct loop_timer *t, struct loop *loop)
 {
     struct gateway_loop *gl = loop_owner(loop);

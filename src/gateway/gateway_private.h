@@ -21,8 +21,8 @@ enum {
     GATEWAY_READS_PER_CONN_MAX = 8,    /* the same for requests that workers serve: answers are large */
     GATEWAY_MISTAKES_MAX = 32,         /* frames that are no requests; then 1008 */
     GATEWAY_HELLO_MAX = 16 * 1024,     /* bytes of a frame before it is known who speaks */
-    GATEWAY_BODY_SMALL = 16 * 1024,    /* bodies of HTTP requests up to here are not counted */
-    GATEWAY_BODIES_MAX = 64 * 1024 * 1024, /* bytes of the others that have arrived in part */
+    GATEWAY_PARTIAL_SMALL = 16 * 1024, /* requests that have arrived in part are not counted up to here */
+    GATEWAY_PARTIAL_MAX = 64 * 1024 * 1024, /* bytes of the others together */
     GATEWAY_PENDING_EVENTS_MAX = 65536,/* published and not yet delivered, per loop */
     GATEWAY_PEERS_MAX = 16384,         /* direct conversations whose members are remembered */
     GATEWAY_ANSWER_KEEP = 8 * 1024,    /* answer memory that a free call keeps */
@@ -119,7 +119,7 @@ struct gateway {
     atomic_size_t connections;
     atomic_uint serials;      /* given to connections so far */
     atomic_size_t queued_bytes;
-    atomic_size_t body_bytes; /* see http_conn.c */
+    atomic_size_t partial_bytes; /* see conn.c */
     atomic_size_t work;       /* calls and jobs in flight */
     atomic_bool draining;
     atomic_bool presence_busy;

@@ -5,9 +5,7 @@
  * as one of: an operation's call, an upgrade to WebSocket, an event stream, a
  * long-poll, a page of the server's (health, metrics, web app), or an error.
  *
- * BODIES come from anybody, before it is known who asks. Those that have arrived
- * in part and are not small are counted for all connections together; past
- * GATEWAY_BODIES_MAX the next one is refused. What a request has brought is
+ * BODIES are counted while they arrive (conn.c). What a request has brought is
  * given back as soon as the request has begun.
  *
  * SLOW READERS. Nothing ends a connection whose peer still reads its answer: the
@@ -28,7 +26,7 @@ enum { PAGE_MAX = 8 * 1024 * 1024, BUSY_RETRY_MS = 1000 };
 
 struct http_state {
     struct http_parser *parser;
-    size_t body_counted; /* of gateway.body_bytes */
+    size_t body_size;    /* as counted */
     size_t unread;       /* bytes of answers that the peer had not got when last looked at */
     bool keep_alive; /* of the request being served */
     bool head;       /* answer without the body */
@@ -49,14 +47,9 @@ void http_state_create(struct conn *c, const struct id *proxy)
 /* False: all bodies together take too much. */
 static bool body_count(struct conn *c, size_t size)
 {
-    struct gateway *g = conn_loop(c)->gateway;
-    if (size <= GATEWAY_BODY_SMALL) size = 0;
-    if (size == c->http->body_counted) return true;
-    size_t more = size - c->http->body_counted; /* or less, modulo 2^64 */
-    size_t sum = atomic_fetch_add_explicit(&g->body_bytes, more, memory_order_relaxed) + more;
-    bool grown = size > c->http->body_counted;
-    c->http->body_counted = size;
-    return !grown || sum <= GATEWAY_BODIES_MAX;
+    size_t before = c->http->body_size;
+    c->http->body_size = size;
+    return conn_partial(c, before, size);
 }
 
 static void body_drop(struct conn *c)

@@ -12,6 +12,11 @@
  * SILENCE. `heard_tick` is set by each chunk that arrives; the deadline is only
  * moved when it comes, so a busy connection costs no timer work per frame.
  *
+ * MESSAGES IN PART are counted (conn.c) and must be whole within the time for a
+ * request: signs of life between the pieces do not make it longer. One past the sum
+ * is refused with 4006, one past the time with 4001. Neither costs a field here: how
+ * much it is and since when, the decoder knows where it has the pieces.
+ *
  * INFLATING. What one read brings is bounded, what it inflates to is not: a frame
  * of a kilobyte may be a megabyte of text to be parsed, and everybody else on the
  * loop would wait for all that one read holds of them. Past GATEWAY_INFLATED_MAX
@@ -123,21 +128,62 @@ static void inflated(struct conn *c, size_t grown_len)
     conn_arm(c, GATEWAY_TICK_MS);
 }
 
+/* How long the message that has arrived in part may still take; UINT64_MAX: there is none. */
+static uint64_t part_left_ms(struct conn *c)
+{
+    uint32_t now = conn_tick(conn_loop(c)), since = ws_decoder_since(c->ws, now);
+    if (since == 0) return UINT64_MAX;
+    uint64_t taken = (uint64_t)(now - since) * GATEWAY_TICK_MS;
+    uint64_t whole = gateway_limits(conn_loop(c)->gateway)->request_timeout_ms;
+    return taken < whole ? whole - taken : 0;
+}
+
+/* Closes for a message that has arrived in part, which is given back at once. */
+static void refuse_part(struct conn *c, uint16_t code)
+{
+    size_t held = ws_decoder_held(c->ws);
+    ws_decoder_end(c->ws);
+    (void)!conn_partial(c, held, 0);
+    conn_close(c, code);
+}
+
+static void await_part(struct conn *c)
+{
+    uint64_t left = part_left_ms(c);
+    if (left == 0) refuse_part(c, CLOSE_RESUME);
+    else if (left != UINT64_MAX) conn_arm_sooner(c, left);
+}
+
 size_t socket_consume(struct conn *c, uint8_t *data, size_t len)
 {
     struct ws_message m;
-    size_t used = 0;
+    size_t used = 0, held = ws_decoder_held(c->ws);
     uint16_t code = 0;
-    switch (ws_decode(c->ws, conn_loop(c)->deflate, data, len, &used, &m, &code)) {
-    case WS_MORE: return len;
+    enum ws_result result = ws_decode(c->ws, conn_loop(c)->deflate, data, len, &used, &m, &code);
+    bool fits = conn_partial(c, held, ws_decoder_held(c->ws));
+    switch (result) {
+    case WS_MORE:
+        if (!fits) refuse_part(c, CLOSE_LIMITED);
+        else if (c->session.user != NULL) await_part(c); /* before it, the time for the hello counts */
+        return len;
     case WS_MESSAGE:
         message_received(c, &m);
         if (m.grown_len > 0) inflated(c, m.grown_len);
-        /* Lets the decoder free a message that it had to collect. */
-        if (used == len) (void)!ws_decode(c->ws, conn_loop(c)->deflate, data + len, 0, &(size_t){0}, &m, &code);
+        /* Lets the decoder free a message that it had to collect, if its turn does not come at once. */
+        if (used == len || c->flags & CONN_BLOCKED) {
+            held = ws_decoder_held(c->ws);
+            (void)!ws_decode(c->ws, conn_loop(c)->deflate, data + used, 0, &(size_t){0}, &m, &code);
+            (void)!conn_partial(c, held, ws_decoder_held(c->ws));
+        }
         return used;
     default: conn_close(c, code); return len;
     }
+}
+
+void socket_state_destroy(struct conn *c)
+{
+    (void)!conn_partial(c, ws_decoder_held(c->ws), 0);
+    ws_decoder_destroy(&c->ws);
 }
 
 /* ---- Upgrade ------------------------------------------------------------ */
@@ -220,6 +266,11 @@ void socket_due(struct conn *c)
         conn_release(c);
         if (waits_again || !alive) return;
     }
+    uint64_t part_left = part_left_ms(c);
+    if (part_left == 0) {
+        refuse_part(c, CLOSE_RESUME);
+        return;
+    }
     /* A peer that reads, however slowly, lives: the lag timeout is for those. While live, our
      * ping stands behind the answers that it reads. */
     if (c->mode == MODE_LIVE ? answers_read(c) : stream_queued(c->stream) > 0) c->heard_tick = conn_tick(conn_loop(c));
@@ -232,8 +283,8 @@ void socket_due(struct conn *c)
         sync_lag_due(c);
         if (!conn_alive(c)) return;
     }
-    uint64_t next = 0;
-    if (l->idle_timeout_ms != 0) next = l->idle_timeout_ms - silent;
+    uint64_t next = part_left != UINT64_MAX ? part_left : 0;
+    if (l->idle_timeout_ms != 0) next = sooner(next, l->idle_timeout_ms - silent);
     if (l->heartbeat_ms != 0 && silent >= l->heartbeat_ms) {
         ws_write_frame(stream_output(c->stream), WS_PING, (struct slice){0}, NULL);
         conn_written(c);

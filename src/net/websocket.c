@@ -71,6 +71,24 @@ static void drop_handed(struct ws_decoder *d)
     else buffer_deinit(&d->pieces->handed);
 }
 
+size_t ws_decoder_held(const struct ws_decoder *d)
+{
+    return d->pieces == NULL ? 0 : d->pieces->message.size + d->pieces->handed.size;
+}
+
+uint32_t ws_decoder_since(struct ws_decoder *d, uint32_t now)
+{
+    if (d->pieces == NULL) return 0;
+    if (d->pieces->since == 0) d->pieces->since = now;
+    return d->pieces->since;
+}
+
+void ws_decoder_end(struct ws_decoder *d)
+{
+    pieces_free(d);
+    d->finished = true;
+}
+
 /* Adds to the pieces in `b`; returns all of them. */
 static struct slice collect(struct buffer *b, size_t max, struct slice piece)
 {
@@ -316,8 +334,7 @@ enum ws_result ws_decode(struct ws_decoder *d, struct ws_deflate *deflate, uint8
         used += take;
     }
     if (code != 0) {
-        pieces_free(d);
-        d->finished = true;
+        ws_decoder_end(d);
         *used_out = used;
         *close_code_out = code;
         return WS_BAD;

@@ -55,6 +55,13 @@ SOTTO_CHECKED enum sotto_err ws_decoder_create(struct slab *slab, bool server, b
 void ws_decoder_destroy(struct ws_decoder **d);
 /* Another message_max (1 to 2 GiB), from the next frame on. */
 void ws_decoder_limit(struct ws_decoder *d, size_t message_max);
+/* Memory that it holds: of what has arrived in part, and of what was handed out last. */
+size_t ws_decoder_held(const struct ws_decoder *d);
+/* When what has arrived in part began, by the caller's clock: `now`, which is not 0, if it
+ * was not asked for yet. 0: nothing has. To be called after WS_MORE. */
+uint32_t ws_decoder_since(struct ws_decoder *d, uint32_t now);
+/* Frees what has arrived in part; all later calls swallow their input. */
+void ws_decoder_end(struct ws_decoder *d);
 SOTTO_CHECKED enum ws_result ws_decode(struct ws_decoder *d, struct ws_deflate *deflate, uint8_t *in,
                                        size_t len, size_t *used_out, struct ws_message *message_out,
                                        uint16_t *close_code_out);

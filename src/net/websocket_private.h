@@ -10,6 +10,7 @@ struct ws_pieces {
     struct buffer message; /* of the data message under way */
     struct buffer handed;  /* what the last result borrowed, freed by the next call;
                             * or the pieces of the control frame under way */
+    uint32_t since;        /* see ws_decoder_since */
 };
 struct ws_decoder {
     struct ws_pieces *pieces; /* NULL when there are none */

@@ -94,7 +94,7 @@ const struct option option_table[] = {
     {limits, "hello-timeout", OPTION_DURATION, AT(limits.hello_timeout_ms), 100, SECONDS(3600), NULL, NULL, true,
      "Time for a new connection to sign in."},
     {limits, "request-timeout", OPTION_DURATION, AT(limits.request_timeout_ms), 100, SECONDS(3600), NULL, NULL, true,
-     "Time for a whole HTTP request to arrive."},
+     "Time for a whole request to arrive, over HTTP or in the frames of one WebSocket message."},
     {limits, "keepalive-timeout", OPTION_DURATION, AT(limits.keepalive_timeout_ms), 100, DAYS(1), NULL, NULL, true,
      "An HTTP connection without a request, or whose client reads nothing of the answer, is closed after this."},
     {limits, "presence-ttl", OPTION_DURATION, AT(limits.presence_ttl_ms), 100, DAYS(1), NULL, NULL, true,

@@ -270,6 +270,48 @@ def test_bodies_of_anybody_together_are_bounded(server):
     sotto.wait_for(served, what="room again")
 
 
+def test_messages_in_part_of_all_together_are_bounded(server):
+    part, end = frame(0x01, b" " * 1000000), frame(0x80, b'{"type":"ping","id":"x"}')
+    sockets = [register(server).connect() for _ in range(80)]
+
+    def closed():
+        ready = select.select([s.socket for s in sockets], [], [], 1)[0]
+        return [s for s in sockets if s.socket in ready]
+    try:
+        for s in sockets:  # whole, and nothing of it is kept
+            s.send_raw(part + end)
+            s.expect("pong")
+        for s in sockets:
+            s.send_raw(part)
+        refused = sotto.wait_for(lambda: (r := closed()) and len(r) >= 80 - 64 and r, what="refusals")
+        for s in refused:
+            assert s.wait_closed() == 4006
+        sockets = [s for s in sockets if s not in refused]
+        assert len(refused) == 80 - 64 and not closed()
+        for s in sockets:
+            s.send_raw(end)
+            s.expect("pong")
+    finally:
+        for s in sockets:
+            s.socket.close()
+
+
+def test_a_message_that_never_ends_is_cut(tmp_path):
+    with sotto.Server(tmp_path, request_timeout="500ms") as server:
+        with register(server).connect() as s:
+            for size in (1, 500000):  # what becomes whole in time does no harm later
+                s.send_raw(frame(0x01, b" " * size))
+                s.send_raw(frame(0x80, b'{"type":"ping","id":"x"}'))
+                s.expect("pong")
+            time.sleep(1)
+            begin = time.monotonic()
+            s.send_raw(frame(0x01, b" "))
+            while not select.select([s.socket], [], [], 0.1)[0]:
+                s.send_raw(frame(0x8A, b""))  # a sign of life, but no end
+                assert time.monotonic() - begin < 8
+            assert s.wait_closed() == 4001 and time.monotonic() - begin >= 0.4
+
+
 def test_good_but_odd_frames(server):
     d = register(server)
     with d.connect() as s:
