@@ -10,8 +10,9 @@
  * ACCOUNTING. `counted` is what the gateway's sum knows of this connection's
  * queue. It is brought up to date when something is queued, when the queue is
  * empty again and before anybody is cut; the few bytes that one turn queues and
- * sends in between are not worth a counter. Past memory_max_bytes the loop cuts
- * its longest queues.
+ * sends in between are not worth a counter. Past memory_max_bytes the loop that has
+ * most queued, whoever noticed, cuts its longest queues; one that has no more than an
+ * equal part of the maximum cuts nobody, as the slow readers are another's.
  *
  * REQUESTS IN PART: bodies of HTTP requests and messages of a WebSocket that have
  * not arrived whole. A body comes from anybody, before it is known who asks, and a
@@ -321,14 +322,31 @@ static size_t conn_unit(struct stream *s, void *ctx, struct slice queued)
     return c->kind == CONN_STREAM ? sse_event_len(queued) : queued.len;
 }
 
-/* Tells the sum how much is queued, and returns the sum. */
+/* Tells the sums how much is queued, and returns that of the gateway. */
 static size_t conn_count(struct conn *c, size_t queued)
 {
-    struct gateway *g = conn_loop(c)->gateway;
+    struct gateway_loop *gl = conn_loop(c);
     uint32_t now = queued > UINT32_MAX ? UINT32_MAX : (uint32_t)queued;
     size_t more = (size_t)now - c->counted; /* or less, modulo 2^64 */
     c->counted = now;
-    return atomic_fetch_add_explicit(&g->queued_bytes, more, memory_order_relaxed) + more;
+    atomic_fetch_add_explicit(&gl->queued_bytes, more, memory_order_relaxed);
+    return atomic_fetch_add_explicit(&gl->gateway->queued_bytes, more, memory_order_relaxed) + more;
+}
+
+static size_t loop_queued(const struct gateway_loop *gl)
+{
+    return atomic_load_explicit(&gl->queued_bytes, memory_order_relaxed);
+}
+
+/* Has the loop relieved that has most queued. */
+static void relieve_most(struct gateway_loop *gl)
+{
+    struct gateway *g = gl->gateway;
+    struct gateway_loop *most = gl;
+    for (size_t i = 0; i < g->loops_count; i++)
+        if (loop_queued(&g->loops[i]) > loop_queued(most)) most = &g->loops[i];
+    if (most == gl) loop_defer(gl->loop, &gl->relieve);
+    else if (!atomic_exchange(&most->relieve_posted, true)) gateway_post(most, &most->relieve_mail);
 }
 
 void conn_written(struct conn *c)
@@ -341,7 +359,7 @@ void conn_written(struct conn *c)
     if (queued < CONN_COUNTED_MIN && c->counted == 0) return;
     size_t sum = conn_count(c, queued);
     size_t max = gateway_limits(gl->gateway)->memory_max_bytes;
-    if (max != 0 && sum > max) loop_defer(gl->loop, &gl->relieve);
+    if (max != 0 && sum > max) relieve_most(gl);
 }
 
 static void conn_drained(struct stream *s, void *ctx)
@@ -384,15 +402,22 @@ static void relief_abort(struct conn *c)
     conn_abort(c);
 }
 
+static bool relief_due(const struct gateway_loop *gl, size_t max)
+{
+    const struct gateway *g = gl->gateway;
+    return max != 0 && atomic_load_explicit(&g->queued_bytes, memory_order_relaxed) > max &&
+           loop_queued(gl) > max / g->loops_count;
+}
+
 void conn_relieve(struct gateway_loop *gl)
 {
     struct gateway *g = gl->gateway;
     size_t max = gateway_limits(g)->memory_max_bytes;
     size_t leaving_max = max / GATEWAY_LEAVING_SHARE / g->loops_count;
-    while (max != 0 && atomic_load_explicit(&g->queued_bytes, memory_order_relaxed) > max) {
+    while (relief_due(gl, max)) {
         struct relief r = {0};
         conn_each(gl, relief_look, &r);
-        if (atomic_load_explicit(&g->queued_bytes, memory_order_relaxed) <= max) return;
+        if (!relief_due(gl, max)) return;
         if (r.leaving_sum > leaving_max) {
             relief_abort(r.leaving);
             continue;

@@ -180,7 +180,8 @@ size_t conn_calls(const struct conn *c);
 void conn_cut(struct conn *c);
 /* Cuts without a word. */
 void conn_abort(struct conn *c);
-/* Cuts the slowest connections of the loop while the sum is over the maximum. */
+/* Cuts the slowest connections of the loop while the sum is over the maximum, and the
+ * loop's own over its part of that. */
 void conn_relieve(struct gateway_loop *gl);
 
 /* One JSON object to the client of a session, framed in the way of its kind.

@@ -15,7 +15,7 @@
  *
  * WHAT IS SHARED and changes: the registry, the buckets, the limits (replaced
  * whole; old versions stay until the end, as a handler may be reading them),
- * the count of queued bytes.
+ * the counts of queued bytes and of requests in part.
  *
  * DRAINING. Nothing new is accepted and new requests are answered `draining`.
  * A connection is told to go as soon as its calls in flight are answered, so
@@ -84,6 +84,14 @@ static void relieve_run(struct deferred *d, struct loop *loop)
     conn_relieve(loop_owner(loop));
 }
 
+static void relieve_received(struct mail *mail, void *receiver)
+{
+    struct gateway_loop *gl = loop_owner(receiver);
+    (void)mail;
+    atomic_store(&gl->relieve_posted, false);
+    conn_relieve(gl);
+}
+
 static void wake_engine_run(struct deferred *d, struct loop *loop)
 {
     const struct gateway_loop *gl = loop_owner(loop);
@@ -127,6 +135,7 @@ static enum sotto_err loop_state_init(struct gateway *g, struct gateway_loop *gl
     gl->random = (struct random_source){random_buffered, gl};
     gl->request_seed = random_u64(g->services->random);
     gl->relieve.run = relieve_run;
+    gl->relieve_mail.deliver = relieve_received;
     gl->wake_engine.run = wake_engine_run;
     calls_init(gl);
     gl->tick.fired = tick_fired;

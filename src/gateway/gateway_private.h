@@ -90,7 +90,10 @@ struct gateway_loop {
     atomic_bool overflow_posted;
     _Atomic(uint64_t) overflow_position;
 
+    atomic_size_t queued_bytes; /* this loop's part of the gateway's */
     struct deferred relieve, wake_engine;
+    struct mail relieve_mail;   /* from a loop that has less queued */
+    atomic_bool relieve_posted;
     struct loop_timer tick;  /* loop 0: presence, directory changes */
     struct loop_timer trim;
 

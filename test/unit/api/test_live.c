@@ -1,6 +1,7 @@
 /* The whole path in one process: register, hello, send, deliver, come back with
  * a cursor, be replaced, read slowly. Loops, engine and workers are threads, so
  * that the thread sanitizer sees what production does. */
+#include "gateway/gateway_private.h"
 #include "unit/api/world.h"
 
 static struct peer a, b, rest;
@@ -129,6 +130,65 @@ static void live__slow_reader__loses_nothing(void **state)
     world_stop(&w);
 }
 
+enum { MEMORY_MAX = 4 << 20 };
+static void little_memory(struct gateway_limits *l)
+{
+    l->memory_max_bytes = MEMORY_MAX;
+    l->window_bytes = 64 << 20;
+}
+
+/* The loop of the person's one session; -1: there is none. */
+static int loop_of(struct world *w, const struct person *p)
+{
+    struct session_name names[REGISTRY_SESSIONS_MAX];
+    struct id user;
+    assert_int_equal(id_parse(slice_str(p->user), &user), SOTTO_OK);
+    size_t count = registry_names(w->gateway->registry, user, 0, names);
+    assert_true(count <= 1);
+    return count == 1 ? names[0].loop : -1;
+}
+
+static void live__memory_past_the_maximum__cuts_the_slowest_wherever_it_is(void **state)
+{
+    (void)state;
+    enum { MESSAGES_MAX = 1000, LEN = 48000 };
+    struct world w;
+    world_start(&w, little_memory);
+    struct person anna = person_of(&rest, &w, "/accounts", "anna"), ben = person_of(&rest, &w, "/accounts", "benno"),
+                  cleo = person_of(&rest, &w, "/accounts", "cleo");
+    peer_upgrade(&a, &w, 4096);
+    peer_hello(&a, anna.token, NULL);
+    peer_expect(&a, "sync.done");
+    for (;;) { /* until they are on different loops */
+        peer_upgrade(&b, &w, 4096);
+        peer_hello(&b, ben.token, NULL);
+        peer_expect(&b, "sync.done");
+        if (loop_of(&w, &ben) != loop_of(&w, &anna)) break;
+        peer_close(&b);
+    }
+    peer_upgrade(&rest, &w, 0);
+    peer_hello(&rest, cleo.token, NULL);
+    /* Neither reads. Most is queued for one; what goes past the maximum, for the other. */
+    int sent = 0;
+    while (atomic_load(&w.gateway->queued_bytes) < MEMORY_MAX * 3 / 4 && sent < MESSAGES_MAX) {
+        peer_message(&rest, anna.user, sent++, LEN);
+        peer_expect(&rest, "message.sent");
+    }
+    while (loop_of(&w, &anna) >= 0 && loop_of(&w, &ben) >= 0 && sent < MESSAGES_MAX) {
+        peer_message(&rest, ben.user, sent++, LEN);
+        peer_expect(&rest, "message.sent");
+    }
+    assert_true(loop_of(&w, &ben) >= 0);
+    assert_int_equal(loop_of(&w, &anna), -1);
+    while (peer_read(&a)) {}
+    assert_int_equal(a.closed, 4001);
+    peer_expect(&b, "message.new");
+    peer_close(&a);
+    peer_close(&b);
+    peer_close(&rest);
+    world_stop(&w);
+}
+
 static void live__revoked_device__is_told_to_sign_in(void **state)
 {
     (void)state;
@@ -249,6 +309,7 @@ int main(void)
         cmocka_unit_test(live__send__reaches_the_other_and_is_confirmed),
         cmocka_unit_test(live__second_connection_of_the_device__replaces_the_first),
         cmocka_unit_test(live__slow_reader__loses_nothing),
+        cmocka_unit_test(live__memory_past_the_maximum__cuts_the_slowest_wherever_it_is),
         cmocka_unit_test(live__revoked_device__is_told_to_sign_in),
         cmocka_unit_test(live__cursor_older_than_retention__is_told_and_gets_a_snapshot),
         cmocka_unit_test(live__hello_beyond_the_rate__is_told_to_wait),
