@@ -17,8 +17,10 @@
  * REQUESTS IN PART: bodies of HTTP requests and messages of a WebSocket that have
  * not arrived whole. A body comes from anybody, before it is known who asks, and a
  * message may take as many frames as its sender likes. Those that are not small are
- * counted for all connections together; past GATEWAY_PARTIAL_MAX the one that grows
- * is refused. None has longer than the request timeout.
+ * counted for all connections together and for those of each address; past
+ * GATEWAY_PARTIAL_MAX, or the share of it that one address may have, the one that grows
+ * is refused. None has longer than the request timeout. Whose body a proxy sends is
+ * known when it is whole: until then it is no address's.
  *
  * CUTTING. What a reader has not read is in the store, and it knows its cursor:
  * its queue is dropped, but for the rest of a frame that has begun to go out, and
@@ -60,6 +62,7 @@ static void address_leave(struct gateway *g, struct address_entry *a)
 {
     pthread_mutex_lock(&g->mutex);
     if (--a->connections == 0) {
+        SOTTO_ASSERT(atomic_load(&a->partial_bytes) == 0);
         map_remove(&g->addresses, id_hash(a->key), &a->key, address_eq);
         free(a);
     }
@@ -215,7 +218,7 @@ static void conn_closed(struct stream *s, void *ctx, enum stream_end why)
 
 /* ---- Input -------------------------------------------------------------- */
 
-bool conn_partial(struct conn *c, size_t before, size_t now)
+bool conn_partial(struct conn *c, struct address_entry *from, size_t before, size_t now)
 {
     struct gateway *g = conn_loop(c)->gateway;
     if (before <= GATEWAY_PARTIAL_SMALL) before = 0;
@@ -223,7 +226,9 @@ bool conn_partial(struct conn *c, size_t before, size_t now)
     if (now == before) return true;
     size_t more = now - before; /* or less, modulo 2^64 */
     size_t sum = atomic_fetch_add_explicit(&g->partial_bytes, more, memory_order_relaxed) + more;
-    return now < before || sum <= GATEWAY_PARTIAL_MAX;
+    size_t theirs = 0;
+    if (from != NULL) theirs = atomic_fetch_add_explicit(&from->partial_bytes, more, memory_order_relaxed) + more;
+    return now < before || (sum <= GATEWAY_PARTIAL_MAX && theirs <= GATEWAY_PARTIAL_MAX / GATEWAY_PARTIAL_SHARE);
 }
 
 static void stash(struct conn *c, const uint8_t *data, size_t len)

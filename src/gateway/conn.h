@@ -63,10 +63,11 @@ enum {
     LAG_LOOK_MS = 500,            /* how often a lagging connection is looked at */
 };
 
-/* One client address with connections; guarded by the gateway's mutex. */
+/* One client address with connections. */
 struct address_entry {
-    struct id key; /* never changes */
-    size_t connections;
+    struct id key;      /* never changes */
+    size_t connections; /* guarded by the gateway's mutex */
+    atomic_size_t partial_bytes; /* see conn_partial */
 };
 
 struct conn_extra;
@@ -159,8 +160,9 @@ void conn_arm(struct conn *c, uint64_t delay_ms);
 /* The same, unless an earlier one is set. */
 void conn_arm_sooner(struct conn *c, uint64_t delay_ms);
 /* The memory of a request that has arrived in part was `before` and is `now` bytes. False:
- * it has grown, and all of them together take too much. */
-SOTTO_CHECKED bool conn_partial(struct conn *c, size_t before, size_t now);
+ * it has grown, and all of them, or those from there, take too much. from: NULL while it
+ * is not known. */
+SOTTO_CHECKED bool conn_partial(struct conn *c, struct address_entry *from, size_t before, size_t now);
 /* Stops and continues handling what arrives. */
 void conn_block(struct conn *c);
 void conn_unblock(struct conn *c);

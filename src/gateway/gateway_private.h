@@ -23,6 +23,7 @@ enum {
     GATEWAY_HELLO_MAX = 16 * 1024,     /* bytes of a frame before it is known who speaks */
     GATEWAY_PARTIAL_SMALL = 16 * 1024, /* requests that have arrived in part are not counted up to here */
     GATEWAY_PARTIAL_MAX = 64 * 1024 * 1024, /* bytes of the others together */
+    GATEWAY_PARTIAL_SHARE = 4,         /* of those, a part of 1 / this may be of one address */
     GATEWAY_PENDING_EVENTS_MAX = 65536,/* published and not yet delivered, per loop */
     GATEWAY_PEERS_MAX = 16384,         /* direct conversations whose members are remembered */
     GATEWAY_ANSWER_KEEP = 8 * 1024,    /* answer memory that a free call keeps */

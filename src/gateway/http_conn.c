@@ -44,12 +44,12 @@ void http_state_create(struct conn *c, const struct id *proxy)
     SOTTO_ASSERT(c->http->parser != NULL);
 }
 
-/* False: all bodies together take too much. */
+/* False: it takes too much; see conn_partial. */
 static bool body_count(struct conn *c, size_t size)
 {
     size_t before = c->http->body_size;
     c->http->body_size = size;
-    return conn_partial(c, before, size);
+    return conn_partial(c, c->http->proxied ? NULL : c->address, before, size);
 }
 
 static void body_drop(struct conn *c)

@@ -143,7 +143,7 @@ static void refuse_part(struct conn *c, uint16_t code)
 {
     size_t held = ws_decoder_held(c->ws);
     ws_decoder_end(c->ws);
-    (void)!conn_partial(c, held, 0);
+    (void)!conn_partial(c, c->address, held, 0);
     conn_close(c, code);
 }
 
@@ -160,7 +160,7 @@ size_t socket_consume(struct conn *c, uint8_t *data, size_t len)
     size_t used = 0, held = ws_decoder_held(c->ws);
     uint16_t code = 0;
     enum ws_result result = ws_decode(c->ws, conn_loop(c)->deflate, data, len, &used, &m, &code);
-    bool fits = conn_partial(c, held, ws_decoder_held(c->ws));
+    bool fits = conn_partial(c, c->address, held, ws_decoder_held(c->ws));
     switch (result) {
     case WS_MORE:
         if (!fits) refuse_part(c, CLOSE_LIMITED);
@@ -173,7 +173,7 @@ size_t socket_consume(struct conn *c, uint8_t *data, size_t len)
         if (used == len || c->flags & CONN_BLOCKED) {
             held = ws_decoder_held(c->ws);
             (void)!ws_decode(c->ws, conn_loop(c)->deflate, data + used, 0, &(size_t){0}, &m, &code);
-            (void)!conn_partial(c, held, ws_decoder_held(c->ws));
+            (void)!conn_partial(c, c->address, held, ws_decoder_held(c->ws));
         }
         return used;
     default: conn_close(c, code); return len;
@@ -182,7 +182,7 @@ size_t socket_consume(struct conn *c, uint8_t *data, size_t len)
 
 void socket_state_destroy(struct conn *c)
 {
-    (void)!conn_partial(c, ws_decoder_held(c->ws), 0);
+    (void)!conn_partial(c, c->address, ws_decoder_held(c->ws), 0);
     ws_decoder_destroy(&c->ws);
 }
 

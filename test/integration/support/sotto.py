@@ -203,9 +203,9 @@ class Server:
         context.check_hostname = False
         return context
 
-    def open(self, seconds=ANSWER_SECONDS):
-        """A plain or TLS socket to the server."""
-        s = socket.create_connection(("127.0.0.1", self.port), seconds)
+    def open(self, seconds=ANSWER_SECONDS, source=None):
+        """A plain or TLS socket to the server; source: from that address of 127.0.0.0/8."""
+        s = socket.create_connection(("127.0.0.1", self.port), seconds, (source, 0) if source else None)
         s.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return self.tls_context().wrap_socket(s) if self.tls else s
 
@@ -289,8 +289,8 @@ class Closed(Exception):
 class Socket:
     """A WebSocket client, blocking, without compression."""
 
-    def __init__(self, server, path="/api/v1/ws", headers=()):
-        self.socket = server.open()
+    def __init__(self, server, path="/api/v1/ws", headers=(), source=None):
+        self.socket = server.open(source=source)
         self.buffer = b""
         self.held = []       # events read while waiting for something else
         self.ids = 0
