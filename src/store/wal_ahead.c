@@ -11,6 +11,7 @@
 #include <unistd.h>
 
 #include "base/error.h"
+#include "store/wal_note.h"
 #include "store/wal_tail.h"
 
 enum { PAGE_LEN = 4096, PIECE_BYTES = 128 * 1024 };
@@ -19,7 +20,9 @@ struct wal_ahead {
     char *directory;
     uint8_t *zeros; /* never written to */
     int watch;      /* tells of new files; -1: nobody does */
-    ino_t inode;    /* of the newest log, when it was looked at last */
+    uint64_t number; /* of the newest log, when it was looked at last; 0: never */
+    uint64_t synced; /* of it, at least, counting the commits since */
+    uint64_t noted;  /* of that, in the note; 0: it is of another log */
     uint64_t used;  /* of it, by RocksDB, at least about so */
     uint64_t end;   /* of the zeros behind that */
     pthread_mutex_t lock; /* held while zeros are appended */
@@ -62,14 +65,15 @@ static bool has_news(const struct wal_ahead *w)
 }
 
 /* False: it cannot be said where the log ends. */
-static bool find_end(struct wal_ahead *w, int log)
+static bool find_end(struct wal_ahead *w, int log, uint64_t number)
 {
     struct stat status;
-    if (fstat(log, &status) != 0) return false;
+    if (number < w->number || fstat(log, &status) != 0) return false; /* the folder was not read to its end */
     uint64_t end = (uint64_t)status.st_size;
     /* Another log, or RocksDB has gone past the zeros. */
-    if (status.st_ino != w->inode || end != w->end) w->used = end;
-    w->inode = status.st_ino;
+    if (number != w->number || end != w->end) w->used = end;
+    if (number != w->number) w->synced = end, w->noted = 0;
+    w->number = number;
     w->end = end;
     return true;
 }
@@ -91,6 +95,15 @@ static void append_zeros(struct wal_ahead *w, int log, uint64_t len)
 void wal_ahead_used(struct wal_ahead *w, size_t len)
 {
     w->used += len + WAL_HEADER_LEN * (len / WAL_BLOCK_LEN + 2);
+    w->synced += len + WAL_HEADER_LEN;
+}
+
+/* A log that is still empty may not even have its name on the disk. */
+static void note(struct wal_ahead *w)
+{
+    if (w->synced == 0 || (w->noted != 0 && w->synced < w->noted + PIECE_BYTES)) return;
+    wal_note_running(w->directory, w->number, w->synced);
+    w->noted = w->synced;
 }
 
 bool wal_ahead_pause(struct wal_ahead *w)
@@ -110,14 +123,22 @@ void wal_ahead_resume(struct wal_ahead *w)
 }
 
 /* The log is not kept open: one that RocksDB has deleted shall leave the disk. */
-static void fill(struct wal_ahead *w)
+static void look(struct wal_ahead *w)
 {
-    if (w->watch < 0 || (!has_news(w) && w->used + WAL_AHEAD_BYTES <= w->end)) return;
-    int log = wal_open_newest(w->directory, O_WRONLY | O_APPEND);
+    uint64_t number;
+    int log = wal_open_newest(w->directory, O_WRONLY | O_APPEND, &number);
     if (log < 0) return;
-    if (find_end(w, log) && w->used + WAL_AHEAD_BYTES > w->end)
+    if (find_end(w, log, number) && w->used + WAL_AHEAD_BYTES > w->end)
         append_zeros(w, log, (w->used + WAL_AHEAD_BYTES + PIECE_BYTES) / PAGE_LEN * PAGE_LEN - w->end);
     close(log);
+}
+
+/* Where there is no news, the commits went to the log that was the newest. */
+static void fill(struct wal_ahead *w)
+{
+    if (w->watch < 0) return;
+    if (has_news(w) || w->used + WAL_AHEAD_BYTES > w->end) look(w);
+    note(w);
 }
 
 void wal_ahead_fill(struct wal_ahead *w)

@@ -14,6 +14,10 @@
  * for the end of the log, and cuts them off when it closes it. Who copies a log while it is
  * written takes its length for the end of what was written, and would find zeros there, and
  * behind them what came while it copied: no log that is made during a pause has any.
+ *
+ * It also notes which log is written, and how much of it is on disk at least (wal_note.h):
+ * what RocksDB had put there when it was seen first, and the commits since. There is none
+ * under way, and whatever else writes to the log syncs as well.
  */
 #ifndef SOTTO_STORE_WAL_AHEAD_H
 #define SOTTO_STORE_WAL_AHEAD_H
@@ -28,7 +32,8 @@ struct wal_ahead;
 /* directory: of the logs, exists. Where the system does not tell of new files, the calls
  * below do nothing. */
 struct wal_ahead *wal_ahead_create(const char *directory);
-/* Both on the thread of the commits: a commit of `len` bytes begins; there is time now. */
+/* Both on the thread of the commits: a commit of `len` bytes begins; there is time now,
+ * and all commits to the log of now have succeeded. */
 void wal_ahead_used(struct wal_ahead *w, size_t len);
 void wal_ahead_fill(struct wal_ahead *w);
 /* Any thread. Between them wal_ahead_fill does nothing; pauses may overlap. False: no zeros

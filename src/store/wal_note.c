@@ -1,8 +1,12 @@
-/* The note of a clean stop; see wal_note.h.
+/* The notes of a clean stop and of a running store; see wal_note.h.
  *
  * FORMAT of the file `stopped` in the store's folder: text; for each log a line
  * "<number> <bytes> <crc32c of them>", the last line is "end". A file without that line is
  * no note. The sum may be missing, as in the notes of older versions.
+ *
+ * The file `running` has such a line, without a sum, of the newest log, and is written over
+ * now and then, without a sync. It has the line twice, always of the same length: where the
+ * disk got some of the new and some of the old they differ, and it is no note.
  *
  * WHY IT NEVER REFUSES A WHOLE STORE. RocksDB numbers its files upwards, keeps at least
  * one log, and makes the next one, when it opens, before it deletes any. So
@@ -12,7 +16,10 @@
  *     byte: no write was under way when they were closed, so that none can be torn;
  *   - where the newest is older, or there is none, a log was taken away, whoever has
  *     opened the store in the meantime.
- * A crash leaves the note of an earlier stop. The logs are synced before the note is, and
+ * The same holds for `running`, which a crash leaves: a log is in it when something in it was
+ * synced, and with the first such sync goes its name. Its length only grows, but for zeros,
+ * which are not counted. That nothing is torn is said by the note of a stop only.
+ * A crash leaves the note of an earlier stop, too. The logs are synced before the note is, and
  * it takes the old one's place at once. A backup has none, and what is restored
  * is a store of its own. The sum is needed because RocksDB passes over zeros, wherever
  * they are, without a word: that every record is whole does not say that none is missing.
@@ -26,6 +33,7 @@
 #include <errno.h>
 #include <fcntl.h>
 #include <inttypes.h>
+#include <limits.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -34,8 +42,9 @@
 
 #define NOTE "stopped"
 #define NOTE_NEW NOTE ".new"
+#define NOTE_RUNNING "running"
 static const char end_line[] = "end\n";
-enum { NOTE_BYTES_MAX = 64 * 1024 };
+enum { NOTE_BYTES_MAX = 64 * 1024, NOTE_RUNNING_BYTES = 128, RUNNING_LINE_BYTES = 42 };
 
 /* ---- Writing -------------------------------------------------------------- */
 
@@ -81,12 +90,25 @@ void wal_note_write(const char *directory)
     close(folder);
 }
 
+void wal_note_running(const char *directory, uint64_t number, uint64_t bytes)
+{
+    char path[PATH_MAX], line[RUNNING_LINE_BYTES + 1], text[NOTE_RUNNING_BYTES];
+    int len = snprintf(path, sizeof(path), "%s/" NOTE_RUNNING, directory);
+    if (len < 0 || (size_t)len >= sizeof(path)) return;
+    int fd = open(path, O_WRONLY | O_CREAT | O_CLOEXEC | O_NOFOLLOW, 0600);
+    if (fd < 0) return;
+    snprintf(line, sizeof(line), "%020" PRIu64 " %020" PRIu64 "\n", number, bytes);
+    len = snprintf(text, sizeof(text), "%s%s%s", line, line, end_line);
+    (void)!pwrite(fd, text, (size_t)len, 0); /* else the old one stays, or none */
+    close(fd);
+}
+
 /* ---- Checking ------------------------------------------------------------- */
 
 /* The whole note as a text; false: there is none. */
-static bool read_note(int folder, char text[NOTE_BYTES_MAX + 1])
+static bool read_note(int folder, const char *name, char text[NOTE_BYTES_MAX + 1])
 {
-    int fd = openat(folder, NOTE, O_RDONLY | O_CLOEXEC);
+    int fd = openat(folder, name, O_RDONLY | O_CLOEXEC);
     if (fd < 0) return false;
     size_t len = 0;
     ssize_t got = 0;
@@ -120,6 +142,12 @@ static bool next_line(const char **at, struct line *line)
     if (!next_number(at, ' ', &line->number)) return false;
     line->has_sum = next_number(at, ' ', &line->bytes);
     return next_number(at, '\n', line->has_sum ? &line->sum : &line->bytes);
+}
+
+static bool read_running(int folder, char text[NOTE_BYTES_MAX + 1])
+{
+    return read_note(folder, NOTE_RUNNING, text) && strlen(text) == 2 * RUNNING_LINE_BYTES + strlen(end_line) &&
+           memcmp(text, text + RUNNING_LINE_BYTES, RUNNING_LINE_BYTES) == 0;
 }
 
 static void find_newest(void *ctx, int folder, const char *name, uint64_t number)
@@ -175,13 +203,16 @@ enum sotto_err wal_note_check(const char *directory, bool *current_out, struct b
 {
     enum sotto_err err = SOTTO_OK;
     uint64_t newest = 0;
+    bool same;
     int folder = open(directory, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
     *current_out = false;
     if (folder < 0) return SOTTO_OK;
     buffer_clear(why_out);
     char *text = sotto_alloc(NOTE_BYTES_MAX + 1);
-    if (read_note(folder, text) && wal_each(directory, find_newest, &newest))
-        err = compare(folder, text, newest, current_out, why_out);
+    bool known = wal_each(directory, find_newest, &newest);
+    if (known && read_note(folder, NOTE, text)) err = compare(folder, text, newest, current_out, why_out);
+    if (known && err == SOTTO_OK && read_running(folder, text))
+        err = compare(folder, text, newest, &same, why_out);
     free(text);
     close(folder);
     return err;

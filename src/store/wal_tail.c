@@ -187,13 +187,14 @@ static void keep_newest(void *ctx, int folder, const char *name, uint64_t number
     snprintf(n->name, sizeof(n->name), "%s", name);
 }
 
-int wal_open_newest(const char *directory, int flags)
+int wal_open_newest(const char *directory, int flags, uint64_t *number_out)
 {
     struct newest newest = {.number = 0};
     char path[PATH_MAX];
     (void)wal_each(directory, keep_newest, &newest);
     int len = snprintf(path, sizeof(path), "%s/%s", directory, newest.name);
     if (newest.name[0] == '\0' || len < 0 || (size_t)len >= sizeof(path)) return -1;
+    *number_out = newest.number;
     return open(path, flags | O_CLOEXEC);
 }
 

@@ -16,7 +16,7 @@ enum { WAL_BLOCK_LEN = 32768, WAL_HEADER_LEN = 7 };
  * cannot be read. */
 bool wal_tail_is_torn(const char *directory);
 /* Opens the log with the highest number, flags as of open(2); -1 if there is none. */
-int wal_open_newest(const char *directory, int flags);
+int wal_open_newest(const char *directory, int flags, uint64_t *number_out);
 /* The crc32c of its first `len` bytes. False: they cannot be read. */
 bool wal_checksum(int log, uint64_t len, uint32_t *sum_out);
 /* Calls `visit` for each log in the folder, in no order; `folder` and `name` are for

@@ -54,6 +54,7 @@ static void child_write(const char *path, uint64_t from, int out)
         store_put(b, STORE_META, SLICE_LIT("last"), slice_of(key, 8));
         store_put(b, STORE_CONVERSATION, SLICE_LIT("last"), slice_of(key, 8));
         child_check(store_commit(s, b) == SOTTO_OK && write(out, key, 8) == 8);
+        store_rest(s);
     }
 }
 
@@ -72,6 +73,7 @@ static void child_leave(const char *path, uint64_t row_len)
         memset(value, 'a' + (int)n, row_len);
         store_batch_clear(b);
         store_put(b, STORE_MESSAGE, slice_str(key), slice_of(value, row_len));
+        store_rest(s); /* not after the last, which stands for one under way */
         child_check(store_commit(s, b) == SOTTO_OK);
     }
     _exit(0);
@@ -443,6 +445,67 @@ static void store_rocksdb__missing_log__is_missed_after_a_crash(void **state)
     must_refuse(f->store, SOTTO_ERR_CORRUPT, ".log, which holds messages, is missing");
 }
 
+/* And where there was no clean stop, or it was long ago. */
+static void store_rocksdb__log_of_a_crash__is_missed(void **state)
+{
+    const struct folder *f = *state;
+    char log[PATH_MAX], away[PATH_MAX];
+    snprintf(away, sizeof(away), "%s/away", f->path);
+    for (int stopped = 0; stopped < 2; stopped++) {
+        remove_tree(f->store);
+        if (stopped) close_one(f->store, "first", log);
+        for (int crashes = 0; crashes < 3; crashes++) leave_log(f->store, ROW_LEN, log);
+        copy(log, away);
+        assert_int_equal(unlink(log), 0);
+        must_refuse(f->store, SOTTO_ERR_CORRUPT, ".log, which holds messages, is missing");
+        copy(away, log);
+        assert_int_equal(truncate(log, 0), 0);
+        must_refuse(f->store, SOTTO_ERR_CORRUPT, "only 0 of");
+        copy(away, log); /* nothing was changed: put back, it is whole */
+        struct store *s = must_open(f->store);
+        assert_true(has_row(s, 4, ROW_LEN));
+        store_close(&s);
+    }
+}
+
+/* Of the note, too, a crash may leave some of the new and some of the old. */
+static void store_rocksdb__torn_note__refuses_nothing(void **state)
+{
+    const struct folder *f = *state;
+    char log[PATH_MAX], note[PATH_MAX], text[200];
+    snprintf(note, sizeof(note), "%s/running", f->store);
+    for (int torn = 0; torn < 2; torn++) {
+        remove_tree(f->store);
+        leave_log(f->store, ROW_LEN, log);
+        FILE *file = fopen(note, "r+");
+        assert_non_null(file);
+        size_t len = fread(text, 1, sizeof(text), file), line = 42;
+        assert_int_equal(len, 2 * line + 4);
+        text[25] = '9';
+        if (!torn) memcpy(text + line, text, line);
+        rewind(file);
+        assert_int_equal(fwrite(text, 1, len, file), len);
+        (void)fclose(file);
+        if (!torn) {
+            must_refuse(f->store, SOTTO_ERR_CORRUPT, "bytes are left");
+            continue;
+        }
+        struct store *s = must_open(f->store);
+        assert_true(has_row(s, 4, ROW_LEN));
+        store_close(&s);
+    }
+}
+
+/* The note of a long log says more than its beginning. */
+static void store_rocksdb__cut_log_of_a_crash__is_missed(void **state)
+{
+    const struct folder *f = *state;
+    char log[PATH_MAX];
+    leave_log(f->store, WIDE_ROW_LEN, log);
+    assert_int_equal(truncate(log, WIDE_ROW_LEN + WIDE_ROW_LEN / 2), 0);
+    must_refuse(f->store, SOTTO_ERR_CORRUPT, "bytes are left");
+}
+
 /* A crash leaves an old note, or half of one; a log that a crash cut short is no damage. */
 static void store_rocksdb__old_note__refuses_nothing(void **state)
 {
@@ -804,6 +867,9 @@ int main(int argc, char **argv)
         IN_FOLDER(store_rocksdb__damaged_end__is_no_torn_write_after_a_stop),
         IN_FOLDER(store_rocksdb__zeros_in_a_log__are_missed),
         IN_FOLDER(store_rocksdb__missing_log__is_missed_after_a_crash),
+        IN_FOLDER(store_rocksdb__log_of_a_crash__is_missed),
+        IN_FOLDER(store_rocksdb__torn_note__refuses_nothing),
+        IN_FOLDER(store_rocksdb__cut_log_of_a_crash__is_missed),
         IN_FOLDER(store_rocksdb__old_note__refuses_nothing),
         IN_FOLDER(store_rocksdb__damaged_table__is_found_when_read),
         IN_FOLDER(store_rocksdb__missing_table__refuses),
