@@ -1,6 +1,7 @@
 /* What a clean stop leaves: which write-ahead logs there were, and what was in them; and what
- * a crash leaves: which was the newest, and how long at least. RocksDB does not miss a log: without its newest one a store opens as it was some time ago,
- * and the messages since, which were acknowledged, are gone without a word. */
+ * a crash leaves: which was the newest, and how long at least. RocksDB does not miss a log:
+ * without its newest one a store opens as it was some time ago, and the messages since, which
+ * were acknowledged, are gone without a word. */
 #ifndef SOTTO_STORE_WAL_NOTE_H
 #define SOTTO_STORE_WAL_NOTE_H
 

@@ -391,7 +391,7 @@ def test_a_long_answer_over_a_socket_is_read_slowly_to_its_end(tmp_path):
         a, b = register(server), register(server)
         flood(a, b, 20, size=30000)
         conversation = b.api.ok("GET", "/conversations")["conversations"][0]["conversationId"]
-        with sotto.Socket(type("Slow", (), {"open": lambda _: slow_socket(server)})()) as s:
+        with sotto.Socket(type("Slow", (), {"open": lambda *_, **__: slow_socket(server)})()) as s:
             s.hello(b)
             s.expect("sync.done")
             s.send({"type": "history.get", "id": "h", "conversationId": conversation, "since": 0, "limit": 20})
