@@ -387,7 +387,8 @@ def test_damage__newest_messages_taken_away(server, tmp_path):
     assert "2 messages" in server.run("check")[1]
     # Somebody who means it goes on without, as the manual says.
     max((server.data / "store").glob("*.log")).unlink()
-    (server.data / "store" / "stopped").unlink()
+    for note in ("stopped", "running"):
+        (server.data / "store" / note).unlink()
     assert server.run("backup", tmp_path / "b")[0] == 0
     assert sottod("restore", tmp_path / "b", "--data-dir", tmp_path / "r")[0] == 0
 
