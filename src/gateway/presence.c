@@ -75,7 +75,7 @@ struct presence_mail {
 };
 
 static void on_changed(void *ctx, struct id user, bool online, bool settings, uint64_t last_seen_ms,
-                       const struct presence_watcher *watchers, size_t count)
+                       struct presence_watcher *watchers, size_t count)
 {
     struct presence_job *j = ctx;
     struct directory *d = j->gateway->services->directory;
@@ -105,7 +105,10 @@ static void on_changed(void *ctx, struct id user, bool online, bool settings, ui
         if (directory_view(d, watchers[i].user, &viewer) != SOTTO_OK) continue;
         bool sees = !deleted && may_see(viewer, target);
         user_view_unref(viewer);
-        if (!sees && !settings && !deleted) continue; /* when they come and go is hidden, too */
+        bool was_hidden = watchers[i].hidden;
+        if (settings || deleted) watchers[i].hidden = !sees;
+        /* When they come and go is hidden, too, and when they change something else. */
+        if (!sees && !deleted && (!settings || was_hidden)) continue;
         if (j->count == j->size) {
             j->size = j->size != 0 ? 2 * j->size : 64;
             j->entries = sotto_realloc(j->entries, j->size * sizeof(*j->entries));
@@ -200,7 +203,7 @@ void presence_turn_now(struct gateway *g)
 /* ---- Asking -------------------------------------------------------------- */
 
 /* One entry of an answer. Worker thread. once: nothing more will be told. */
-static void look(struct call *c, const struct user_view *viewer, struct id user, bool once)
+static enum presence_status look(struct call *c, const struct user_view *viewer, struct id user, bool once)
 {
     struct gateway *g = c->gateway;
     struct directory *d = g->services->directory;
@@ -221,15 +224,20 @@ static void look(struct call *c, const struct user_view *viewer, struct id user,
     }
     if (target != NULL) user_view_unref(target);
     entry_write(&c->answer, user, status, last_seen);
+    return status;
 }
 
-static enum problem answer_users(struct call *c, const struct id *users, size_t count, bool once)
+/* hidden_out: of each; NULL: nothing more will be told. */
+static enum problem answer_users(struct call *c, const struct id *users, size_t count, bool *hidden_out)
 {
     struct user_view *viewer = NULL;
     if (directory_view(c->services->directory, c->user, &viewer) != SOTTO_OK) return PROBLEM_TOKEN;
     json_key(&c->answer, "users");
     json_begin_array(&c->answer);
-    for (size_t i = 0; i < count; i++) look(c, viewer, users[i], once);
+    for (size_t i = 0; i < count; i++) {
+        bool hidden = look(c, viewer, users[i], hidden_out == NULL) == PRESENCE_HIDDEN;
+        if (hidden_out != NULL) hidden_out[i] = hidden;
+    }
     json_end_array(&c->answer);
     user_view_unref(viewer);
     return PROBLEM_NONE;
@@ -251,25 +259,32 @@ enum problem gateway_op_presence_get(struct call *c)
     if (p != PROBLEM_NONE) return p;
     if (directory_view(c->services->directory, r.user, &target) != SOTTO_OK) return PROBLEM_NO_SUCH_USER;
     user_view_unref(target);
-    return answer_users(c, &r.user, 1, true);
+    return answer_users(c, &r.user, 1, NULL);
 }
 
 /* ---- Watching ------------------------------------------------------------ */
 
 struct watch_list {
     size_t count;
+    bool hidden[SOTTO_PRESENCE_VIEW_MAX];
     struct id users[];
 };
 
 static void watch_work(struct call *c)
 {
-    const struct watch_list *list = c->context;
-    ((struct call_state *)c)->problem = answer_users(c, list->users, list->count, false);
+    struct watch_list *list = c->context;
+    ((struct call_state *)c)->problem = answer_users(c, list->users, list->count, list->hidden);
 }
 
 static void watch_done(struct call *c)
 {
-    call_finish(c, ((struct call_state *)c)->problem);
+    const struct watch_list *list = c->context;
+    struct call_state *cs = (struct call_state *)c;
+    const struct conn_extra *x = cs->conn->extra;
+    bool ours = cs->problem == PROBLEM_NONE && x != NULL && x->links_count == list->count; /* not replaced meanwhile */
+    for (size_t i = 0; ours && i < list->count; i++)
+        presence_said(c->gateway->registry, &x->links[i], list->users[i], list->hidden[i]);
+    call_finish(c, cs->problem);
 }
 
 static void watch_replace(struct conn *c, const struct watch_list *list)

@@ -122,6 +122,14 @@ void presence_unwatch(struct registry *r, struct presence_link *link)
     pthread_mutex_unlock(&shard->mutex);
 }
 
+void presence_said(struct registry *r, struct presence_link *link, struct id target, bool hidden)
+{
+    struct registry_shard *shard = registry_shard_of(r, target);
+    pthread_mutex_lock(&shard->mutex);
+    if (link->target != NULL && id_eq(link->target->id, target)) link->hidden = hidden;
+    pthread_mutex_unlock(&shard->mutex);
+}
+
 /* One user off the queue, with a copy of the watchers. False: the queue of the
  * shard is empty. */
 struct change {
@@ -151,11 +159,33 @@ static bool change_take(struct registry_shard *shard, struct session_user **list
             out->size = out->size ? 2 * out->size : 16;
             out->watchers = sotto_realloc(out->watchers, out->size * sizeof(*out->watchers));
         }
-        out->watchers[out->count++] = (struct presence_watcher){l->watcher_user, l->watcher->name};
+        out->watchers[out->count++] = (struct presence_watcher){l->watcher_user, l->watcher->name, l->hidden};
     }
     registry_release(shard, u);
     pthread_mutex_unlock(&shard->mutex);
     return true;
+}
+
+static bool same_name(const struct session_name *a, const struct session_name *b)
+{
+    return a->loop == b->loop && a->slot == b->slot && a->serial == b->serial;
+}
+
+/* Remembers what was said. Links came to the front of the list and left it meanwhile; those
+ * that stayed are in the order of the copy. */
+static void change_said(struct registry_shard *shard, const struct change *c)
+{
+    size_t next = 0;
+    pthread_mutex_lock(&shard->mutex);
+    struct session_user *u = registry_find(shard, c->user);
+    for (struct presence_link *l = u != NULL ? u->watchers : NULL; l != NULL; l = l->next) {
+        size_t i = next;
+        while (i < c->count && !same_name(&c->watchers[i].name, &l->watcher->name)) i++;
+        if (i == c->count) continue;
+        l->hidden = c->watchers[i].hidden;
+        next = i + 1;
+    }
+    pthread_mutex_unlock(&shard->mutex);
 }
 
 void presence_take_changes(struct registry *r, presence_changed_fn fn, void *ctx)
@@ -168,8 +198,10 @@ void presence_take_changes(struct registry *r, presence_changed_fn fn, void *ctx
         struct session_user *list = shard->changed;
         shard->changed = NULL;
         pthread_mutex_unlock(&shard->mutex);
-        while (change_take(shard, &list, &change))
+        while (change_take(shard, &list, &change)) {
             fn(ctx, change.user, change.online, change.settings, change.last_seen_ms, change.watchers, change.count);
+            if (change.settings) change_said(shard, &change);
+        }
     }
     free(change.watchers);
 }

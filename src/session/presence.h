@@ -25,12 +25,16 @@ struct presence_link {
     struct session_user *target; /* NULL: not linked */
     struct session *watcher;
     struct id watcher_user;
+    bool hidden;                 /* what was last said; the shard's, like the next two */
     struct presence_link *next;
     struct presence_link **prev_next;
 };
 /* Any thread for the registry; the links belong to the watcher's thread. */
 void presence_watch(struct registry *r, struct presence_link *link, struct session *watcher, struct id target);
 void presence_unwatch(struct registry *r, struct presence_link *link);
+/* The watcher was told whether the target is hidden from it. Nothing when the link is
+ * another's by now. */
+void presence_said(struct registry *r, struct presence_link *link, struct id target, bool hidden);
 
 /* The session was silent for too long (false), or spoke again (true). */
 void presence_session_alive(struct registry *r, struct session *s, bool alive, uint64_t wall_ms);
@@ -46,12 +50,13 @@ void presence_touch(struct registry *r, struct id user);
 struct presence_watcher {
     struct id user;
     struct session_name name;
+    bool hidden; /* in: what was last said to it; out: what is said now */
 };
 /* Takes the queue: one call per user that changed, without locks held; the
- * watchers are borrowed. last_seen_ms is 0 for somebody who is online.
+ * watchers are borrowed, but for `hidden`. last_seen_ms is 0 for somebody who is online.
  * settings: presence_touch was called; else they only came or went. */
 typedef void (*presence_changed_fn)(void *ctx, struct id user, bool online, bool settings, uint64_t last_seen_ms,
-                                    const struct presence_watcher *watchers, size_t count);
+                                    struct presence_watcher *watchers, size_t count);
 void presence_take_changes(struct registry *r, presence_changed_fn fn, void *ctx);
 /* From within that call, of somebody who came or went: not now, in the next turn. False:
  * nobody watches them any more. */

@@ -116,6 +116,36 @@ def test_presence_hidden__coming_and_going_is_not_told(server, hides):
             assert b.user_id not in told
 
 
+@pytest.mark.parametrize("hides", ["block", "nobody"])
+def test_presence_hidden__what_else_is_changed_is_not_told(server, hides):
+    a, b, c = register(server), register(server), register(server)
+    if hides == "block":
+        b.api.ok("PUT", f"/blocks/{a.user_id}")
+    else:
+        b.api.ok("PATCH", "/account", {"presenceVisibility": "nobody"})
+    with a.connect() as s:
+        s.request("presence.watch", userIds=[b.user_id, c.user_id])
+        b.api.ok("PUT", f"/contacts/{c.user_id}", {"alias": "see"})
+        b.api.ok("PATCH", "/account", {"displayName": "Somebody else"})
+        with c.connect():
+            told = [e["userId"] for e in s.expect("presence")["users"]]
+            while c.user_id not in told:
+                told += [e["userId"] for e in s.expect("presence")["users"]]
+            assert b.user_id not in told
+        # To be shown again is told, and to be hidden again.
+        if hides == "block":
+            b.api.ok("DELETE", f"/blocks/{a.user_id}")
+        else:
+            b.api.ok("PATCH", "/account", {"presenceVisibility": "everyone"})
+        while b.user_id not in (users := {e["userId"]: e for e in s.expect("presence")["users"]}):
+            pass
+        assert users[b.user_id]["status"] != "hidden"
+        b.api.ok("PATCH", "/account", {"presenceVisibility": "nobody"})
+        while b.user_id not in (users := {e["userId"]: e for e in s.expect("presence")["users"]}):
+            pass
+        assert users[b.user_id]["status"] == "hidden"
+
+
 def test_presence_view_is_bounded(server):
     a = register(server)
     with a.connect() as s:

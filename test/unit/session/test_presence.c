@@ -35,7 +35,7 @@ struct seen {
     uint32_t watcher_slot[256];
 };
 static void on_change(void *ctx, struct id user, bool online, bool settings, uint64_t last_seen_ms,
-                      const struct presence_watcher *watchers, size_t count)
+                      struct presence_watcher *watchers, size_t count)
 {
     (void)settings;
     struct seen *s = ctx;
@@ -154,6 +154,51 @@ static void presence__later__is_told_in_the_next_turn_to_watchers_only(void **st
     registry_destroy(&r);
 }
 
+struct hiding {
+    bool was[4], now[4];
+    size_t count;
+};
+static void on_hide(void *ctx, struct id user, bool online, bool settings, uint64_t last_seen_ms,
+                    struct presence_watcher *watchers, size_t count)
+{
+    struct hiding *h = ctx;
+    (void)online;
+    (void)last_seen_ms;
+    if (!settings || user.bytes[0] != 9) return;
+    h->count = count;
+    for (size_t i = 0; i < count; i++) {
+        h->was[watchers[i].name.slot] = watchers[i].hidden;
+        watchers[i].hidden = h->now[watchers[i].name.slot];
+    }
+}
+
+static void presence__what_was_said__is_known_to_each_watcher(void **state)
+{
+    (void)state;
+    struct registry *r = registry_create();
+    struct session watchers[3] = {session_at(1), session_at(2), session_at(3)};
+    struct presence_link links[3] = {{0}};
+    for (uint8_t i = 0; i < 3; i++) {
+        join(r, &watchers[i], (uint8_t)(i + 1), 1, 1000);
+        presence_watch(r, &links[i], &watchers[i], user_of(9));
+    }
+    presence_said(r, &links[0], user_of(9), true);
+    presence_said(r, &links[1], user_of(8), true); /* another's */
+    struct hiding h = {.now = {[2] = true}};
+    presence_touch(r, user_of(9));
+    presence_take_changes(r, on_hide, &h);
+    assert_int_equal(h.count, 3);
+    assert_true(h.was[1] && !h.was[2] && !h.was[3]);
+    presence_unwatch(r, &links[2]);
+    presence_touch(r, user_of(9));
+    presence_take_changes(r, on_hide, &h);
+    assert_int_equal(h.count, 2);
+    assert_true(!h.was[1] && h.was[2]);
+    for (int i = 0; i < 2; i++) presence_unwatch(r, &links[i]);
+    for (int i = 0; i < 3; i++) registry_remove(r, &watchers[i], 3000);
+    registry_destroy(&r);
+}
+
 static void presence__replaced_connection__never_goes_offline_between(void **state)
 {
     (void)state;
@@ -176,6 +221,7 @@ int main(void)
         cmocka_unit_test(presence__silent_session__does_not_count),
         cmocka_unit_test(presence__watchers__are_told_until_they_leave),
         cmocka_unit_test(presence__later__is_told_in_the_next_turn_to_watchers_only),
+        cmocka_unit_test(presence__what_was_said__is_known_to_each_watcher),
         cmocka_unit_test(presence__replaced_connection__never_goes_offline_between),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
