@@ -3,6 +3,7 @@
 Needs a small file system of its own, so this file starts itself again in a
 private mount namespace (as root, or where user namespaces are allowed).
 """
+import errno
 import json
 import os
 import pathlib
@@ -39,14 +40,22 @@ inside = pytest.mark.skipif(INSIDE not in os.environ, reason="runs in the inner 
 
 
 def fill_disk(path, leave_bytes):
-    """A file that takes all but leave_bytes of the file system."""
+    """A file that takes all but leave_bytes of the file system. The server makes room ahead for
+    its log after it has answered: what is free may get less meanwhile."""
+    chunk = b"\1" * (1 << 20)
+    with open(path, "wb", buffering=0) as f:
+        while (take := free_bytes(path) - leave_bytes) > 0:
+            try:
+                f.write(chunk[:min(take, len(chunk))])
+            except OSError as error:
+                if error.errno != errno.ENOSPC:
+                    raise
+                break
+
+
+def free_bytes(path):
     stat = os.statvfs(path.parent)
-    take = stat.f_bavail * stat.f_frsize - leave_bytes
-    with open(path, "wb") as f:
-        chunk = b"\1" * (1 << 20)
-        while take > 0:
-            f.write(chunk[:min(take, len(chunk))])
-            take -= len(chunk)
+    return stat.f_bavail * stat.f_frsize
 
 
 def send_until_refused(anna, ben, tries=3000):
