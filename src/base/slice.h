@@ -30,5 +30,12 @@ static inline bool slice_is(struct slice a, const char *text)
 {
     return slice_eq(a, slice_str(text));
 }
+/* Without the blanks and tabs at both ends. */
+static inline struct slice slice_trim(struct slice s)
+{
+    while (s.len != 0 && (s.data[0] == ' ' || s.data[0] == '\t')) s = slice_of(s.data + 1, s.len - 1);
+    while (s.len != 0 && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\t')) s.len--;
+    return s;
+}
 
 #endif

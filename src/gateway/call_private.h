@@ -59,6 +59,9 @@ struct event_request {
 };
 struct call_state *events_call(struct conn *c, const struct http_message *request, const struct operation *op,
                                void (*work)(struct call *c), void (*done)(struct call *c));
+/* To be called first in `done`. False: signing in failed and was answered, or the
+ * connection is gone; the call no longer exists. */
+SOTTO_CHECKED bool events_signed_in(struct call *c);
 
 /* route.c */
 struct op_index;

@@ -164,16 +164,7 @@ static void poll_done(struct call *c)
     struct call_state *cs = (struct call_state *)c;
     struct event_request *r = c->context;
     struct conn *conn = cs->conn;
-    enum problem p = r->sign_in.problem;
-    if (p != PROBLEM_NONE) {
-        if (p == PROBLEM_TOKEN) counter_add(c->gateway->metrics.auth_failures, 1);
-        call_finish(c, p);
-        return;
-    }
-    if (!conn_alive(conn)) {
-        call_destroy(cs);
-        return;
-    }
+    if (!events_signed_in(c)) return;
     conn_set_kind(conn, CONN_POLL);
     sign_in_join(conn, &r->sign_in);
     conn->extra->poll.call = cs;

@@ -45,21 +45,29 @@ static void sse_head(struct conn *c)
     conn_written(c);
 }
 
+bool events_signed_in(struct call *c)
+{
+    struct call_state *cs = (struct call_state *)c;
+    struct event_request *r = c->context;
+    enum problem p = r->sign_in.problem;
+    if (p != PROBLEM_NONE) {
+        if (p == PROBLEM_TOKEN) counter_add(c->gateway->metrics.auth_failures, 1);
+        call_finish(c, p);
+        return false;
+    }
+    if (!conn_alive(cs->conn)) {
+        call_destroy(cs);
+        return false;
+    }
+    return true;
+}
+
 static void sse_done(struct call *c)
 {
     struct call_state *cs = (struct call_state *)c;
     struct event_request *r = c->context;
     struct conn *conn = cs->conn;
-    enum problem p = r->sign_in.problem;
-    if (p != PROBLEM_NONE) {
-        if (p == PROBLEM_TOKEN) counter_add(c->gateway->metrics.auth_failures, 1);
-        call_finish(c, p);
-        return;
-    }
-    if (!conn_alive(conn)) {
-        call_destroy(cs);
-        return;
-    }
+    if (!events_signed_in(c)) return;
     bool has_cursor = r->has_cursor;
     struct cursor cursor = r->cursor;
     http_state_destroy(conn);

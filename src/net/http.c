@@ -224,16 +224,6 @@ static bool is_value(struct slice s)
     return true;
 }
 
-static struct slice trim(struct slice s)
-{
-    while (s.len != 0 && (s.data[0] == ' ' || s.data[0] == '\t')) {
-        s.data++;
-        s.len--;
-    }
-    while (s.len != 0 && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\t')) s.len--;
-    return s;
-}
-
 static bool same_name(struct slice name, const char *other, size_t other_len)
 {
     return name.len == other_len && strncasecmp((const char *)name.data, other, other_len) == 0;
@@ -323,7 +313,7 @@ static unsigned finish_head(struct http_parser *p)
     for (size_t i = 0; i < p->spans_count; i++) {
         const struct http_span *span = &p->spans[i];
         m->headers[i].name = head_slice(p, span->name_at, span->name_len);
-        m->headers[i].value = trim(head_slice(p, span->value_at, span->value_len));
+        m->headers[i].value = slice_trim(head_slice(p, span->value_at, span->value_len));
     }
     m->headers_count = p->spans_count;
     if (!p->response) {
@@ -490,7 +480,7 @@ bool http_header_has(const struct http_message *m, const char *name, const char 
         while (rest.len != 0) {
             const uint8_t *comma = memchr(rest.data, ',', rest.len);
             size_t len = comma != NULL ? (size_t)(comma - rest.data) : rest.len;
-            if (same_name(trim(slice_of(rest.data, len)), token, token_len)) return true;
+            if (same_name(slice_trim(slice_of(rest.data, len)), token, token_len)) return true;
             if (comma != NULL) len++;
             rest = slice_of(rest.data + len, rest.len - len);
         }

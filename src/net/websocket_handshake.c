@@ -30,16 +30,6 @@ static void accept_value(struct slice key, struct buffer *out)
 
 /* --- Extensions --- */
 
-static struct slice trim(struct slice s)
-{
-    while (s.len != 0 && (s.data[0] == ' ' || s.data[0] == '\t')) {
-        s.data++;
-        s.len--;
-    }
-    while (s.len != 0 && (s.data[s.len - 1] == ' ' || s.data[s.len - 1] == '\t')) s.len--;
-    return s;
-}
-
 /* Cuts the part before the separator off `rest`. A separator within a quoted
  * value splits it too: no extension that we know has such values, and a part
  * that makes no sense is declined. */
@@ -47,7 +37,7 @@ static struct slice next_part(struct slice *rest, char separator)
 {
     const uint8_t *end = memchr(rest->data, separator, rest->len);
     size_t len = end != NULL ? (size_t)(end - rest->data) : rest->len;
-    struct slice part = trim(slice_of(rest->data, len));
+    struct slice part = slice_trim(slice_of(rest->data, len));
     if (end != NULL) len++;
     *rest = slice_of(rest->data + len, rest->len - len);
     return part;
