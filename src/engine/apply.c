@@ -202,8 +202,8 @@ static enum sotto_err put_tombstone(struct engine *e, struct id conversation, ui
     buffer_clear(&e->row);
     message_row_encode(&m, &e->row);
     store_put(e->batch, STORE_MESSAGE, key_slice(&key), buffer_slice(&e->row));
-    counter_add(e->expired, 1);
-    e->erased = true;
+    counter_add(e->keep.expired, 1);
+    e->keep.erased = true;
     return SOTTO_OK;
 }
 
@@ -230,14 +230,14 @@ static enum sotto_err delete_rows(struct engine *e, struct id conversation, uint
             struct key expiry = key_expiry(m.record.expires_ms, conversation, sequence);
             store_delete(e->batch, STORE_EXPIRY, key_slice(&expiry));
         }
-        counter_add(e->purged, 1);
+        counter_add(e->keep.purged, 1);
         if (sequence + 1 == first_kept) break; /* what follows may be damaged */
     }
     enum sotto_err err = store_iter_valid(it) ? SOTTO_OK : store_iter_error(it);
     store_iter_destroy(&it);
     struct key first = key_conversation(conversation); /* before `from` there is nothing */
     store_delete_range(e->batch, STORE_MESSAGE, key_slice(&first), key_slice(&end));
-    e->erased = true;
+    e->keep.erased = true;
     return err;
 }
 

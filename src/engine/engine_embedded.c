@@ -20,10 +20,6 @@
  * processors busy, waiting costs nobody time, since everything waits for them: then it
  * is PACE_BUSY_US.
  *
- * ERASING. What expired or is outdated is on disk until the store has been compacted. The
- * row "erased" says so, from the commit that removes on until compaction was successful:
- * then one that was not finished, or not begun, is asked for at the next start.
- *
  * ORDER. Submissions are applied in the order taken, answered in that order,
  * and their events published in that order, before the next batch begins.
  */
@@ -39,19 +35,10 @@ enum { PACE_US = 500, PACE_BUSY_US = 1500 };
 /* Busy from one share of the processors on until below another, looked at so often. */
 enum { BUSY_PERCENT = 95, BUSY_NO_MORE_PERCENT = 85, LOAD_WINDOW_US = 200 * 1000 };
 enum { STATE_ROW_STEP = 32 };
-/* Housekeeping that is due may take this much of one turn. */
-enum { EXPIRE_PER_TURN = 512, SWEEP_CONVERSATIONS_PER_TURN = 64, SWEEP_ROWS_PER_TURN = 2048 };
-/* After a round through all conversations that took t, the next begins this many times t
- * later at the earliest: looking takes a bounded part of the writer's time. */
-enum { SWEEP_REST = 20 };
-/* Rows that could not be expired are passed by, and tried again after this long. */
-enum { EXPIRE_RETRY_MS = 60 * 1000 };
-/* Compaction is asked for at most this often: it rewrites files. */
-enum { COMPACT_INTERVAL_MS = 10 * 60 * 1000 };
 
 /* ---- Position and epoch ---------------------------------------------------- */
 
-static enum sotto_err read_number(struct store *store, const char *name, size_t len, uint64_t *out)
+enum sotto_err engine_read_number(struct store *store, const char *name, size_t len, uint64_t *out)
 {
     struct buffer value;
     buffer_init(&value, 64);
@@ -65,11 +52,11 @@ static enum sotto_err read_number(struct store *store, const char *name, size_t 
     return err;
 }
 
-static void put_position(struct engine *e, uint64_t position)
+void engine_put_number(struct engine *e, const char *name, uint64_t number)
 {
     uint8_t bytes[8];
-    store_be64(bytes, position);
-    store_put(e->batch, STORE_META, SLICE_LIT("position"), slice_of(bytes, 8));
+    store_be64(bytes, number);
+    store_put(e->batch, STORE_META, slice_str(name), slice_of(bytes, sizeof(bytes)));
 }
 
 enum sotto_err engine_renew_epoch(struct store *store, const struct random_source *random)
@@ -91,10 +78,12 @@ static void publish(struct engine *e, struct event **events, size_t *count, bool
     *count = 0;
 }
 
-static enum sotto_err reload_position(struct engine *e)
+void engine_publish(struct engine *e, bool committed) { publish(e, e->events, &e->events_count, committed); }
+
+enum sotto_err engine_reload_position(struct engine *e)
 {
     uint64_t position = 0;
-    enum sotto_err err = read_number(e->options.store, "position", 8, &position);
+    enum sotto_err err = engine_read_number(e->options.store, "position", 8, &position);
     if (err == SOTTO_ERR_NOT_FOUND) err = SOTTO_OK;
     if (err != SOTTO_OK) return err;
     atomic_store(&e->position, position);
@@ -104,7 +93,7 @@ static enum sotto_err reload_position(struct engine *e)
     return SOTTO_OK;
 }
 
-/* Keeps the events of the batch in progress until reload_position. */
+/* Keeps the events of the batch in progress until engine_reload_position. */
 static void hold_events(struct engine *e)
 {
     SOTTO_ASSERT(e->held_count == 0);
@@ -118,22 +107,13 @@ static void hold_events(struct engine *e)
 static enum sotto_err read_epoch(struct engine *e)
 {
     uint64_t epoch = 0;
-    enum sotto_err err = read_number(e->options.store, "epoch", 4, &epoch);
+    enum sotto_err err = engine_read_number(e->options.store, "epoch", 4, &epoch);
     if (err == SOTTO_ERR_NOT_FOUND) {
         err = engine_renew_epoch(e->options.store, e->options.random);
-        if (err == SOTTO_OK) err = read_number(e->options.store, "epoch", 4, &epoch);
+        if (err == SOTTO_OK) err = engine_read_number(e->options.store, "epoch", 4, &epoch);
     }
     e->epoch = (uint32_t)epoch;
     return err;
-}
-
-/* Whether what was removed before this start may still be on disk. */
-static enum sotto_err read_erased(struct engine *e)
-{
-    uint64_t nothing;
-    enum sotto_err err = read_number(e->options.store, "erased", 0, &nothing);
-    e->erased = e->erased_noted = err == SOTTO_OK;
-    return err == SOTTO_ERR_NOT_FOUND ? SOTTO_OK : err;
 }
 
 /* ---- Life ------------------------------------------------------------------ */
@@ -151,10 +131,6 @@ static void register_metrics(struct engine *e)
     e->repeated = metrics_counter(m, records, "outcome=\"repeated\"", help);
     e->refused = metrics_counter(m, records, "outcome=\"refused\"", help);
     e->watermarks = metrics_counter(m, records, "outcome=\"watermark\"", help);
-    e->expired = metrics_counter(m, records, "outcome=\"expired\"", help);
-    e->purged = metrics_counter(m, records, "outcome=\"purged\"", help);
-    e->unreadable = metrics_counter(m, "sotto_engine_unreadable_total", "",
-                                    "Rows or blocks that housekeeping could not read.");
     e->failures = metrics_counter(m, "sotto_engine_commit_failures_total", "", "Commits that failed.");
 }
 
@@ -169,9 +145,9 @@ enum sotto_err engine_create(const struct engine_options *options, struct buffer
     buffer_init(&e->value, ROW_BYTES_MAX);
     map_init(&e->cache);
     map_init(&e->fresh);
-    enum sotto_err err = reload_position(e);
+    enum sotto_err err = engine_reload_position(e);
     if (err == SOTTO_OK) err = read_epoch(e);
-    if (err == SOTTO_OK) err = read_erased(e);
+    if (err == SOTTO_OK) err = housekeeping_start(e);
     if (err == SOTTO_OK) err = mailbox_init(&e->inbox, SOTTO_ENGINE_QUEUE_MAX);
     if (err != SOTTO_OK) {
         buffer_clear(why_out);
@@ -216,11 +192,12 @@ static void *engine_run(void *arg)
     sched_load_start(&pace.load);
     sched_prompt();
     bool more = false;
+    uint64_t housekeep_at_ms = 0;
     while (!atomic_load(&e->stopping)) {
         uint64_t began_us = clock_monotonic_us(e->options.clock), now = began_us / 1000;
-        if (now >= e->housekeep_at_ms || more) {
+        if (now >= housekeep_at_ms || more) {
             more = engine_housekeep(e);
-            e->housekeep_at_ms = now + e->options.housekeeping_ms;
+            housekeep_at_ms = now + e->options.housekeeping_ms;
         }
         size_t handled = engine_turn(e);
         if (handled != 0) store_rest(e->options.store);
@@ -317,7 +294,7 @@ static enum problem problem_of_commit(enum sotto_err err)
     }
 }
 
-static void reset_batch(struct engine *e)
+void engine_reset_batch(struct engine *e)
 {
     store_batch_clear(e->batch);
     for (size_t i = 0; i < e->fresh_count; i++) e->fresh_keys[i].prior.found = false;
@@ -327,26 +304,23 @@ static void reset_batch(struct engine *e)
     e->dirty_bytes = 0;
 }
 
-/* Nothing of the batch in progress counts, or nobody knows. */
-static void drop_batch(struct engine *e, enum sotto_err err)
+void engine_drop_batch(struct engine *e, enum sotto_err err)
 {
     counter_add(e->failures, 1);
     LOG(e->options.log, LOG_ERROR, "engine.commit", LOG_S("error", sotto_err_name(err)));
     cache_drop_dirty(e);
-    reset_batch(e);
+    engine_reset_batch(e);
     if (err == SOTTO_ERR_UNCERTAIN) hold_events(e);
     e->reload = true;
-    (void)!reload_position(e); /* else at the next turn */
+    (void)!engine_reload_position(e); /* else at the next turn */
 }
 
-/* Writes the batch in progress, if there is anything in it. False: nothing of
- * it counts, and *problem_out says what to answer. */
 bool engine_commit(struct engine *e, enum problem *problem_out)
 {
     enum sotto_err err = SOTTO_OK;
     if (e->dirty != NULL) {
         put_states(e);
-        put_position(e, e->next_position - 1);
+        engine_put_number(e, "position", e->next_position - 1);
         uint64_t before = clock_monotonic_us(e->options.clock);
         err = store_commit(e->options.store, e->batch);
         uint64_t now = clock_monotonic_us(e->options.clock);
@@ -357,10 +331,10 @@ bool engine_commit(struct engine *e, enum problem *problem_out)
         /* Without rows next_position may still be that of a batch that failed. */
         if (e->dirty != NULL) atomic_store(&e->position, e->next_position - 1);
         settle_states(e);
-        reset_batch(e);
+        engine_reset_batch(e);
     } else {
         *problem_out = problem_of_commit(err);
-        drop_batch(e, err);
+        engine_drop_batch(e, err);
     }
     return err == SOTTO_OK;
 }
@@ -402,7 +376,7 @@ static void finish_batch(struct engine *e)
         answer(e, s);
     }
     e->taken_count = 0;
-    publish(e, e->events, &e->events_count, committed);
+    engine_publish(e, committed);
     wake_submitters(e);
     cache_trim(e);
 }
@@ -418,7 +392,7 @@ size_t engine_turn(struct engine *e)
     size_t handled = 0, bytes = 0;
     if (e->pending == NULL) e->pending = mailbox_take(&e->inbox);
     if (e->pending == NULL) return 0;
-    bool usable = !e->reload || reload_position(e) == SOTTO_OK;
+    bool usable = !e->reload || engine_reload_position(e) == SOTTO_OK;
     while (e->pending != NULL && handled < SOTTO_ENGINE_BATCH_MAX &&
            bytes + e->dirty_bytes < SOTTO_ENGINE_BATCH_BYTES_MAX) {
         struct submission *s = (struct submission *)(void *)e->pending;
@@ -468,272 +442,3 @@ size_t engine_queue_depth(const struct engine *e)
     return atomic_load_explicit(&((struct engine *)(uintptr_t)e)->inbox.count, memory_order_relaxed);
 }
 struct store *engine_store(const struct engine *e) { return e->options.store; }
-
-/* ---- Housekeeping ------------------------------------------------------------ */
-
-static void found_unreadable(struct engine *e, const char *what, enum sotto_err err, size_t count)
-{
-    counter_add(e->unreadable, count);
-    LOG(e->options.log, LOG_ERROR, "engine.unreadable", LOG_S("what", what), LOG_S("error", sotto_err_name(err)),
-        LOG_U("count", count));
-}
-
-/* By an iterator of its own: RocksDB's may go on to fail where there is nothing wrong. */
-static bool readable_at(struct engine *e, enum store_family f, uint64_t begin)
-{
-    uint8_t key[8];
-    store_be64(key, begin);
-    struct store_iter *it = store_iter_create(e->options.store, f);
-    store_iter_seek(it, slice_of(key, sizeof(key)));
-    bool readable = store_iter_valid(it) || store_iter_error(it) == SOTTO_OK;
-    store_iter_destroy(&it);
-    return readable;
-}
-
-/* Behind damage that ended an iterator. Keys are told apart by the 8 bytes they begin with:
- * `from` are those of the last that was read, *behind_out those where reading goes on, above
- * `from`; `to` if that is nowhere below. False: the iterator has come to its end, or nothing
- * can be read for now. */
-static bool find_behind(struct engine *e, const struct store_iter *it, enum store_family f, uint64_t from,
-                        uint64_t to, uint64_t *behind_out)
-{
-    enum sotto_err err = store_iter_error(it);
-    if (err == SOTTO_OK) return false;
-    found_unreadable(e, f == STORE_EXPIRY ? "expiry" : "conversation", err, 1);
-    if (err != SOTTO_ERR_CORRUPT || from >= to) return false;
-    while (to - from > 1) {
-        uint64_t middle = from + (to - from) / 2;
-        if (readable_at(e, f, middle))
-            to = middle;
-        else
-            from = middle;
-    }
-    *behind_out = to;
-    return true;
-}
-
-/* What is damaged must not keep the rest: the next turn goes on behind it. */
-static void pass_by(struct engine *e, struct slice last, size_t failed)
-{
-    if (failed == 0 && e->expire_from.len == 0) return;
-    if (e->expire_from.len == 0) e->expire_again_ms = clock_monotonic_ms(e->options.clock) + EXPIRE_RETRY_MS;
-    memcpy(e->expire_from.bytes, last.data, last.len);
-    e->expire_from.len = last.len;
-}
-
-static void expire_due(struct engine *e)
-{
-    uint64_t now = clock_wall_ms(e->options.clock);
-    size_t looked = 0, failed = 0;
-    if (clock_monotonic_ms(e->options.clock) >= e->expire_again_ms) e->expire_from.len = 0;
-    struct store_iter *it = store_iter_create(e->options.store, STORE_EXPIRY);
-    struct key last = {.len = 0};
-    bool more = false;
-    uint64_t from = e->expire_from.len != 0 ? load_be64(e->expire_from.bytes) : 0;
-    for (store_iter_seek(it, key_slice(&e->expire_from)); store_iter_valid(it); store_iter_next(it)) {
-        struct slice key = store_iter_key(it);
-        if (key.len != EXPIRY_KEY_LEN || load_be64(key.data) > now) break;
-        more = looked == EXPIRE_PER_TURN || e->dirty_bytes >= SOTTO_ENGINE_BATCH_BYTES_MAX;
-        if (more) break;
-        looked++;
-        struct record r = {.kind = RECORD_EXPIRE, .sequence = load_be64(key.data + 8 + ID_LEN)};
-        memcpy(r.conversation.bytes, key.data + 8, ID_LEN);
-        memcpy(last.bytes, key.data, key.len);
-        last.len = key.len;
-        enum sotto_err err = engine_apply_own(e, &r);
-        if (err == SOTTO_OK || err == SOTTO_ERR_NOT_FOUND)
-            store_delete(e->batch, STORE_EXPIRY, key);
-        else
-            failed++;
-    }
-    if (failed != 0) found_unreadable(e, "message", SOTTO_ERR_CORRUPT, failed);
-    if (looked != 0) from = load_be64(last.bytes);
-    if (!store_iter_valid(it) && find_behind(e, it, STORE_EXPIRY, from, now + 1, &from)) {
-        failed++;
-        more = from <= now;
-        store_be64(last.bytes, from);
-        last.len = 8;
-    }
-    if (last.len != 0) pass_by(e, key_slice(&last), failed);
-    e->more_expired = more;
-    store_iter_destroy(&it);
-}
-
-/* The first sequence of the conversation that is young enough to stay, as far as has been
- * looked; with e->sweep_look set, looking goes on from there in the next turn. What has a
- * time that is still to come, from a clock that ran ahead, is as old as what follows it. */
-static uint64_t first_young(struct engine *e, const struct conversation *c, uint64_t now_ms, uint64_t keep_ms,
-                            size_t *rows)
-{
-    uint64_t kept = c->first_sequence, look = e->sweep_look > kept ? e->sweep_look : kept;
-    struct key key = key_message(c->id, look);
-    struct store_iter *it = store_iter_create(e->options.store, STORE_MESSAGE);
-    enum sotto_err err = SOTTO_OK;
-    e->sweep_look = 0;
-    for (store_iter_seek(it, key_slice(&key)); store_iter_valid(it); store_iter_next(it)) {
-        struct slice at = store_iter_key(it);
-        if (at.len != MESSAGE_KEY_LEN || memcmp(at.data, c->id.bytes, ID_LEN) != 0) break;
-        struct message m;
-        uint64_t sequence = load_be64(at.data + ID_LEN);
-        if (*rows == SWEEP_ROWS_PER_TURN) {
-            e->sweep_look = sequence;
-            break;
-        }
-        err = message_row_decode(c->id, sequence, store_iter_value(it), &m);
-        if (err != SOTTO_OK) break;
-        if (m.record.ts_ms >= now_ms - keep_ms && m.record.ts_ms <= now_ms) break;
-        if (m.record.ts_ms < now_ms - keep_ms) kept = sequence + 1;
-        (*rows)++;
-        if (sequence >= c->last_sequence) break; /* the next is another's, and may be damaged */
-    }
-    if (!store_iter_valid(it)) err = store_iter_error(it);
-    if (err != SOTTO_OK) found_unreadable(e, "message", err, 1); /* what follows it stays */
-    store_iter_destroy(&it);
-    return kept;
-}
-
-/* Takes what is outdated of one conversation into the batch, not more of it than one turn
- * may: then e->sweep_look is set. False: the batch in progress is not whole. */
-static bool sweep_one(struct engine *e, struct id id, struct slice row, uint64_t now_ms, uint64_t keep_ms,
-                      size_t *rows)
-{
-    struct conversation c;
-    enum sotto_err err = conversation_decode(id, row, &c);
-    if (err != SOTTO_OK) found_unreadable(e, "conversation", err, 1);
-    if (err != SOTTO_OK) return true;
-    struct record r = {.kind = RECORD_PURGE, .conversation = id};
-    uint64_t first = c.first_sequence, kept = first_young(e, &c, now_ms, keep_ms, rows);
-    conversation_deinit(&c);
-    r.sequence = kept;
-    if (kept - first > SWEEP_ROWS_PER_TURN) { /* times to come, and behind them what is old */
-        r.sequence = first + SWEEP_ROWS_PER_TURN;
-        e->sweep_look = kept - 1;
-    }
-    return kept == first || engine_apply_own(e, &r) == SOTTO_OK;
-}
-
-/* The next turn begins behind the conversation. */
-static void sweep_past(struct engine *e, struct id id)
-{
-    for (size_t i = ID_LEN; i-- > 0 && ++id.bytes[i] == 0;) {}
-    e->sweep_next = id;
-    e->sweep_look = 0;
-}
-
-static void begin_round(struct engine *e, uint64_t now_ms)
-{
-    memset(&e->sweep_next, 0, sizeof(e->sweep_next));
-    e->sweep_look = 0;
-    e->sweep_began_ms = now_ms;
-}
-
-/* One piece of a round through the conversations. A conversation is left when nothing
- * outdated is in it any more; the round goes on in the next turns. False: the batch in
- * progress is not whole. */
-static bool sweep(struct engine *e)
-{
-    uint64_t now = clock_wall_ms(e->options.clock), keep_ms = e->options.retention_days * 24 * 3600 * 1000;
-    uint64_t monotonic = clock_monotonic_ms(e->options.clock);
-    bool whole = true, open = e->more_outdated;
-    e->more_outdated = false;
-    if (keep_ms == 0 || now < keep_ms || (!open && monotonic < e->sweep_again_ms)) return true;
-    if (!open) begin_round(e, monotonic);
-    size_t conversations = 0, rows = 0;
-    struct store_iter *it = store_iter_create(e->options.store, STORE_CONVERSATION);
-    for (store_iter_seek(it, slice_of(e->sweep_next.bytes, ID_LEN)); store_iter_valid(it); store_iter_next(it)) {
-        struct slice key = store_iter_key(it);
-        struct id id;
-        if (key.len != ID_LEN) continue;
-        memcpy(id.bytes, key.data, ID_LEN);
-        if (!id_eq(id, e->sweep_next)) e->sweep_look = 0;
-        e->sweep_next = id;
-        if (conversations++ == SWEEP_CONVERSATIONS_PER_TURN || rows == SWEEP_ROWS_PER_TURN ||
-            e->dirty_bytes >= SOTTO_ENGINE_BATCH_BYTES_MAX)
-            break;
-        whole = sweep_one(e, id, store_iter_value(it), now, keep_ms, &rows);
-        if (!whole) sweep_past(e, id); /* it must not keep the others */
-        if (!whole || e->sweep_look != 0) break;
-    }
-    uint64_t behind;
-    e->more_outdated = store_iter_valid(it);
-    if (!e->more_outdated &&
-        find_behind(e, it, STORE_CONVERSATION, load_be64(e->sweep_next.bytes), UINT64_MAX, &behind)) {
-        e->sweep_next = (struct id){{0}};
-        store_be64(e->sweep_next.bytes, behind);
-        e->more_outdated = true;
-    }
-    if (!e->more_outdated)
-        e->sweep_again_ms = monotonic + SWEEP_REST * (monotonic - e->sweep_began_ms);
-    store_iter_destroy(&it);
-    return whole;
-}
-
-/* With the batch that removes; or with the next after compaction. */
-static bool note_erased(struct engine *e)
-{
-    bool erased = e->erased || e->compacting;
-    if (erased && !e->erased_noted) store_put(e->batch, STORE_META, SLICE_LIT("erased"), slice_of(NULL, 0));
-    if (!erased && e->erased_noted) store_delete(e->batch, STORE_META, SLICE_LIT("erased"));
-    return erased;
-}
-
-/* Writes what housekeeping has put into the batch; false: it is not there, or nobody
- * knows. */
-static bool write_own(struct engine *e)
-{
-    enum problem problem;
-    enum sotto_err err = SOTTO_OK;
-    bool erased = note_erased(e);
-    store_batch_frees(e->batch);
-    if (e->dirty == NULL && store_batch_count(e->batch) != 0) {
-        /* Only keys of rows that are gone, or "erased": nothing to tell, but write them. */
-        err = store_commit(e->options.store, e->batch);
-        if (err != SOTTO_OK) e->reload = true;
-        reset_batch(e);
-    }
-    bool committed = engine_commit(e, &problem);
-    publish(e, e->events, &e->events_count, committed);
-    if (!committed || err != SOTTO_OK) return false;
-    e->erased_noted = erased;
-    return true;
-}
-
-static void compact_erased(struct engine *e)
-{
-    uint64_t now = clock_monotonic_ms(e->options.clock);
-    if (!e->erased || now < e->compact_at_ms) return;
-    e->erased = false;
-    e->compacting = true;
-    e->compact_at_ms = now + COMPACT_INTERVAL_MS;
-    store_compact(e->options.store, STORE_MESSAGE);
-}
-
-/* One piece of retention. False: it failed; the same piece is next if the disk refused it. */
-static bool keep_swept(struct engine *e)
-{
-    struct id next = e->sweep_next;
-    uint64_t look = e->sweep_look;
-    if (!sweep(e)) {
-        drop_batch(e, SOTTO_ERR_IO);
-        publish(e, e->events, &e->events_count, false);
-        return false;
-    }
-    if (write_own(e)) return true;
-    e->sweep_next = next;
-    e->sweep_look = look;
-    e->more_outdated = true;
-    return false;
-}
-
-bool engine_housekeep(struct engine *e)
-{
-    e->more_expired = false;
-    if (e->reload && reload_position(e) != SOTTO_OK) return false;
-    e->compacting = e->compacting && store_compacting(e->options.store, STORE_MESSAGE);
-    expire_due(e);
-    if (!write_own(e)) return false; /* not at once, again and again */
-    bool swept = keep_swept(e);
-    cache_trim(e);
-    compact_erased(e);
-    return swept && (e->more_expired || e->more_outdated);
-}

@@ -34,6 +34,27 @@ struct fresh_key {
     struct prior prior;
 };
 
+/* The state of housekeeping.c. */
+struct housekeeping {
+    bool more_expired;              /* than one turn may take */
+    struct key expire_from;         /* behind rows that could not be expired; empty: none */
+    uint64_t expire_again_ms;       /* monotonic; then from the first again */
+    bool more_outdated;             /* retention is in a round through the conversations */
+    struct id sweep_next;           /* where that goes on */
+    uint64_t sweep_look;            /* and there from this sequence on; 0: from the first */
+    uint64_t sweep_began_ms, sweep_again_ms; /* monotonic; that round, and not before the next */
+    bool erased;                    /* something left: ask for compaction */
+    bool compacting;                /* that was asked for, and may not be done */
+    bool erased_noted;              /* the store says that one of these is so */
+    uint64_t compact_at_ms;         /* monotonic; not before */
+    uint64_t clock_wall_ms, clock_monotonic_ms; /* that belong together */
+    uint64_t clock_tolerance_ms;    /* so far ahead the wall clock is believed */
+    uint64_t clock_noted_ms;        /* wall; what the store says; 0: nothing */
+    uint64_t clock_paused_until_ms; /* monotonic */
+    bool clock_paused;
+    struct counter *expired, *purged, *unreadable, *clock_jumps;
+};
+
 struct engine {
     struct engine_options options;
     struct mailbox inbox;
@@ -69,21 +90,10 @@ struct engine {
     struct buffer row, value;       /* scratch */
 
     struct mail *pending;           /* taken from the mailbox, not yet in a batch */
-    uint64_t housekeep_at_ms;       /* monotonic */
-    bool more_expired;              /* than one turn may take */
-    struct key expire_from;         /* behind rows that could not be expired; empty: none */
-    uint64_t expire_again_ms;       /* monotonic; then from the first again */
-    bool more_outdated;             /* retention is in a round through the conversations */
-    struct id sweep_next;           /* where that goes on */
-    uint64_t sweep_look;            /* and there from this sequence on; 0: from the first */
-    uint64_t sweep_began_ms, sweep_again_ms; /* monotonic; that round, and not before the next */
-    bool erased;                    /* something left: ask for compaction */
-    bool compacting;                /* that was asked for, and may not be done */
-    bool erased_noted;              /* the store says that one of these is so */
-    uint64_t compact_at_ms;         /* monotonic; not before */
+    struct housekeeping keep;
 
     struct histogram *batch_records, *sync_time;
-    struct counter *stored, *repeated, *refused, *watermarks, *expired, *purged, *unreadable, *failures;
+    struct counter *stored, *repeated, *refused, *watermarks, *failures;
 };
 
 /* cache.c */
@@ -100,7 +110,24 @@ void engine_apply(struct engine *e, struct submission *s);
  * After another error of a PURGE the batch must be dropped. */
 SOTTO_CHECKED enum sotto_err engine_apply_own(struct engine *e, const struct record *r);
 
+/* housekeeping.c; what engine_housekeep needs to know from the store. */
+SOTTO_CHECKED enum sotto_err housekeeping_start(struct engine *e);
+
 /* engine_embedded.c */
+/* Big-endian numbers of STORE_META; `len` bytes long. */
+SOTTO_CHECKED enum sotto_err engine_read_number(struct store *store, const char *name, size_t len, uint64_t *out);
+/* With the batch in progress; 8 bytes long. */
+void engine_put_number(struct engine *e, const char *name, uint64_t number);
+/* After a commit that failed: what the store's position is, and what of the events that
+ * were held. */
+SOTTO_CHECKED enum sotto_err engine_reload_position(struct engine *e);
+/* Writes the batch in progress, if a record is in it. False: nothing of it counts, and
+ * *problem_out says what to answer. */
 bool engine_commit(struct engine *e, enum problem *problem_out);
+/* The events of the batch that was just committed, or dropped. */
+void engine_publish(struct engine *e, bool committed);
+void engine_reset_batch(struct engine *e);
+/* Nothing of the batch in progress counts, or nobody knows. */
+void engine_drop_batch(struct engine *e, enum sotto_err err);
 
 #endif

@@ -39,7 +39,8 @@ struct world {
     struct gateway_limits limits;
     struct gateway *gateway;
     uint64_t retention_days;
-    struct clock_source clock; /* the system's, later_ms ahead */
+    struct clock_source clock; /* the system's, the wall's later_ms ahead */
+    struct clock_source engine_clock; /* both of them: for the engine the time has passed */
     _Atomic uint64_t later_ms;
 };
 
@@ -55,6 +56,12 @@ static inline uint64_t world_monotonic_us(void *ctx)
     return clock_monotonic_us(clock_system());
 }
 
+static inline uint64_t world_engine_us(void *ctx)
+{
+    struct world *w = ctx;
+    return clock_monotonic_us(clock_system()) + atomic_load(&w->later_ms) * 1000;
+}
+
 static inline void world_publish(void *ctx, struct event *const *events, size_t count)
 {
     struct world *w = ctx;
@@ -68,6 +75,7 @@ static inline void world_open(struct world *w, void (*tune)(struct gateway_limit
     struct buffer why;
     buffer_init(&why, 4096);
     w->clock = (struct clock_source){.wall_ms = world_wall_ms, .monotonic_us = world_monotonic_us, .ctx = w};
+    w->engine_clock = (struct clock_source){.wall_ms = world_wall_ms, .monotonic_us = world_engine_us, .ctx = w};
     w->metrics = metrics_create();
     w->log = log_create(STDERR_FILENO, LOG_WARN, false, clock_system());
     snprintf(path, sizeof(path), "%s/store", w->folder);
@@ -79,7 +87,7 @@ static inline void world_open(struct world *w, void (*tune)(struct gateway_limit
         .registration = REGISTRATION_OPEN, .cache_bytes = 1 << 20, .argon2_ops = 1, .argon2_mem_bytes = 8192,
     }, &why, &w->directory), SOTTO_OK);
     assert_int_equal(engine_create(&(struct engine_options){
-        .store = w->store, .clock = &w->clock, .random = random_system(), .log = w->log, .metrics = w->metrics,
+        .store = w->store, .clock = &w->engine_clock, .random = random_system(), .log = w->log, .metrics = w->metrics,
         .publish = world_publish, .publish_ctx = w, .cache_conversations = 1000, .housekeeping_ms = 1000,
         .retention_days = w->retention_days,
     }, &why, &w->engine), SOTTO_OK);

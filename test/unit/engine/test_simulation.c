@@ -625,6 +625,7 @@ static void settle(struct world *w)
     turn(w);
     for (size_t i = 0; i < w->messages_count; i++)
         CHECK(w, w->messages[i].answered || w->messages[i].refused);
+    engine_housekeep(w->engine); /* a clock that had jumped ahead pauses it */
     clock_manual_advance(&w->clock, 24 * 3600 * 1000);
     for (int i = 0; i < 40; i++) engine_housekeep(w->engine);
     struct store_iter *it = store_iter_create(w->store, STORE_EXPIRY);

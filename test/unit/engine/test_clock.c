@@ -1,0 +1,125 @@
+/* A wall clock that jumps ahead destroys nothing at once: there is time to put it right. */
+#include "unit/engine/fixture.h"
+
+enum { MINUTE_MS = 60 * 1000, HOUR_MS = 60 * MINUTE_MS, DAY_MS = 24 * HOUR_MS };
+
+/* One message that expires in a week, and one that is outdated in ten days. */
+static int set_up(void **state)
+{
+    if (fixture_setup(state) != 0) return -1;
+    struct fixture *f = *state;
+    f->retention_days = 10;
+    fixture_crash(f);
+    struct record r = message_to(f, 1, 2, "k1", "x");
+    r.message.expires_ms = f->clock.wall_ms + 7ull * DAY_MS;
+    assert_int_equal(ask(f, &r).sequence, 1);
+    assert_int_equal(send(f, 1, 3, "stays ten days"), 1);
+    engine_housekeep(f->engine);
+    return 0;
+}
+
+static void keep_house(struct fixture *f)
+{
+    while (engine_housekeep(f->engine)) {}
+}
+
+static void clock__jump_ahead__is_believed_after_a_while_only(void **state)
+{
+    struct fixture *f = *state;
+    f->clock.wall_ms += 300ull * DAY_MS;
+    keep_house(f);
+    clock_manual_advance(&f->clock, 9 * MINUTE_MS);
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 1);
+    clock_manual_advance(&f->clock, 1 * MINUTE_MS);
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 0);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_store_clean(f);
+}
+
+static void clock__put_right_in_time__destroys_nothing(void **state)
+{
+    struct fixture *f = *state;
+    f->clock.wall_ms += 300ull * DAY_MS;
+    keep_house(f);
+    clock_manual_advance(&f->clock, 5 * MINUTE_MS);
+    f->clock.wall_ms -= 300ull * DAY_MS;
+    keep_house(f);
+    clock_manual_advance(&f->clock, 2 * HOUR_MS);
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    /* And what is due by the right time goes, without another pause. */
+    clock_manual_advance(&f->clock, 7ull * DAY_MS);
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+}
+
+/* The time that a pause was begun by is not that of the next. */
+static void clock__second_jump__pauses_again(void **state)
+{
+    struct fixture *f = *state;
+    f->clock.wall_ms += 2 * HOUR_MS;
+    keep_house(f);
+    clock_manual_advance(&f->clock, 10 * MINUTE_MS);
+    keep_house(f);
+    f->clock.wall_ms += 300ull * DAY_MS;
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+}
+
+static void clock__small_steps__are_no_jump(void **state)
+{
+    struct fixture *f = *state;
+    f->clock.wall_ms += 7ull * DAY_MS - HOUR_MS / 2;
+    keep_house(f);
+    clock_manual_advance(&f->clock, 10 * MINUTE_MS);
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 1);
+    f->clock.wall_ms += HOUR_MS / 2;
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+}
+
+static void clock__far_ahead_at_a_start__is_believed_after_a_while_only(void **state)
+{
+    struct fixture *f = *state;
+    f->clock.wall_ms += 300ull * DAY_MS;
+    fixture_crash(f);
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    fixture_crash(f); /* another start does not make it true */
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    clock_manual_advance(&f->clock, 10 * MINUTE_MS);
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 0);
+    assert_store_clean(f);
+}
+
+static void clock__a_short_stop__is_no_jump(void **state)
+{
+    struct fixture *f = *state;
+    clock_manual_advance(&f->clock, 6ull * DAY_MS + HOUR_MS);
+    keep_house(f);
+    f->clock.wall_ms += 23 * HOUR_MS;
+    fixture_crash(f);
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+}
+
+#define TEST(function) cmocka_unit_test_setup_teardown(function, set_up, fixture_teardown)
+
+int main(void)
+{
+    const struct CMUnitTest tests[] = {
+        TEST(clock__jump_ahead__is_believed_after_a_while_only),
+        TEST(clock__put_right_in_time__destroys_nothing),
+        TEST(clock__second_jump__pauses_again),
+        TEST(clock__small_steps__are_no_jump),
+        TEST(clock__far_ahead_at_a_start__is_believed_after_a_while_only),
+        TEST(clock__a_short_stop__is_no_jump),
+    };
+    return cmocka_run_group_tests(tests, NULL, NULL);
+}
