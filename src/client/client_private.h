@@ -126,6 +126,15 @@ SOTTO_CHECKED enum sotto_err conversation_get(struct client *c, struct id id, st
 void conversations_clear(struct client *c);
 struct incoming_message;
 SOTTO_CHECKED enum sotto_err conversation_accept(struct client *c, const struct incoming_message *m, bool history);
+/* What answers to such requests begin with in "re"; the conversation's id follows. */
+#define ASK_HISTORY "history:"
+#define ASK_CONVERSATION "conversation:"
+enum { ASK_NAME_MAX = sizeof ASK_CONVERSATION - 1 };
+/* Our own message was placed in a conversation that we know nothing of: where does it begin? */
+SOTTO_CHECKED enum sotto_err conversation_ask(struct client *c, struct id conversation);
+/* The answer: so much was delivered to our user, and read; UINT64_MAX: it cannot be had, it
+ * begins with our message. */
+SOTTO_CHECKED enum sotto_err conversation_begin(struct client *c, struct id id, uint64_t delivered, uint64_t read);
 /* Someone says that there are messages up to `head`. */
 void conversation_head(struct client *c, struct conversation *v, uint64_t head);
 SOTTO_CHECKED enum sotto_err conversation_history(struct client *c, struct conversation *v, struct arena *arena,
@@ -155,6 +164,8 @@ void outbox_rewind(struct client *c);               /* nothing is under way any 
 SOTTO_CHECKED enum sotto_err outbox_pump(struct client *c);
 SOTTO_CHECKED enum sotto_err outbox_done(struct client *c, struct queued *q);
 /* The server has it, further ahead than its turn. */
+/* The highest number that the server has given to one that waits to be shown; 0: none. */
+uint64_t outbox_placed_last(const struct client *c, struct id conversation);
 void outbox_placed(struct client *c, struct queued *q, const struct client_message *m);
 /* Nothing up to `sequence` will come any more: those placed there are told as sent. */
 SOTTO_CHECKED enum sotto_err outbox_passed(struct client *c, struct id conversation, uint64_t sequence);

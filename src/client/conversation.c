@@ -18,6 +18,12 @@
  * repeat a message or two, but none is missed, and that history was changed is
  * reported when the head or the chain tells it.
  *
+ * A device that is new has no conversations, and an old one does not come to it: it begins
+ * with the first message that comes as an event, since those come in order. If an answer to
+ * a message of ours comes first, it begins behind what was delivered to our other devices
+ * (mark.first). Events of that may still follow, if they had just been said; then we go back
+ * to them, and what we have seen since comes again.
+ *
  * Delivered and read marks are collected for CLIENT_DELIVERED_DELAY_MS and leave
  * as one frame; what the server has confirmed is stored, so that a mark is told
  * again after a crash or a lost connection until it is.
@@ -169,6 +175,16 @@ void marks_want(struct client *c)
     c->marks_ms = c->now_ms + CLIENT_DELIVERED_DELAY_MS;
 }
 
+/* To before a message that is older than the one that we had begun with. */
+static void go_back(struct client *c, struct conversation *v, uint64_t sequence)
+{
+    v->mark.first = sequence;
+    v->mark.sequence = sequence - 1;
+    v->mark.chain_known = sequence == 1;
+    memset(v->mark.chain, 0, HASH_LEN);
+    conversation_head(c, v, v->head);
+}
+
 enum sotto_err conversation_accept(struct client *c, const struct incoming_message *m, bool history)
 {
     const struct client_message *msg = &m->message;
@@ -181,7 +197,10 @@ enum sotto_err conversation_accept(struct client *c, const struct incoming_messa
         v->mark.sequence = msg->sequence - 1;
         v->mark.chain_known = false;
     }
-    if (msg->sequence <= v->mark.sequence) return SOTTO_OK; /* a repeat */
+    if (msg->sequence <= v->mark.sequence) {
+        if (history || msg->sequence >= v->mark.first) return SOTTO_OK; /* a repeat */
+        go_back(c, v, msg->sequence);
+    }
     if (c->accept_left == 0) {
         c->held = true;
         return SOTTO_OK;
@@ -237,6 +256,7 @@ enum sotto_err conversation_restart(struct client *c, struct conversation *v, ui
     }
     if (err) return err;
     m->sequence = m->confirmed[MARK_DELIVERED] = v->head = delivered;
+    m->first = 0;
     m->read = m->confirmed[MARK_READ] = read < delivered ? read : delivered;
     m->chain_known = delivered == 0;
     memset(m->chain, 0, HASH_LEN);
@@ -256,18 +276,31 @@ enum sotto_err conversations_settle(struct client *c)
 
 /* ---- Pulling what is missing ------------------------------------------- */
 
-static enum sotto_err pull_start(struct client *c, struct conversation *v)
+/* A request about a conversation, answered with `name` and its id in "re". */
+static struct output_node *ask(struct client *c, const char *type, const char *name, struct id conversation,
+                               struct buffer *frame_out, struct json_writer *writer_out)
 {
     struct output_node *n = output_new(c, CLIENT_OUT_FRAME, 256);
+    if (!n) return NULL;
+    char re[ASK_NAME_MAX + ID_TEXT_LEN + 1];
+    size_t len = strlen(name);
+    memcpy(re, name, len);
+    id_format(conversation, re + len);
+    *frame_out = frame_begin(n);
+    *writer_out = json_writer_of(frame_out);
+    json_begin_object(writer_out);
+    json_put_cstr(writer_out, "type", type);
+    json_put_cstr(writer_out, "id", re);
+    json_put_id(writer_out, "conversationId", conversation);
+    return n;
+}
+
+static enum sotto_err pull_start(struct client *c, struct conversation *v)
+{
+    struct buffer b;
+    struct json_writer w;
+    struct output_node *n = ask(c, "history.get", ASK_HISTORY, v->mark.conversation, &b, &w);
     if (!n) return SOTTO_ERR_FULL;
-    char id[8 + ID_TEXT_LEN + 1] = "history:";
-    id_format(v->mark.conversation, id + 8);
-    struct buffer b = frame_begin(n);
-    struct json_writer w = json_writer_of(&b);
-    json_begin_object(&w);
-    json_put_cstr(&w, "type", "history.get");
-    json_put_cstr(&w, "id", id);
-    json_put_id(&w, "conversationId", v->mark.conversation);
     json_put_u64(&w, "since", v->mark.sequence);
     json_put_u64(&w, "limit", CLIENT_PULL_LIMIT);
     json_end_object(&w);
@@ -278,6 +311,40 @@ static enum sotto_err pull_start(struct client *c, struct conversation *v)
     c->pulls++;
     return SOTTO_OK;
 }
+
+/* ---- Where an old conversation begins ---------------------------------- */
+
+enum sotto_err conversation_ask(struct client *c, struct id conversation)
+{
+    struct buffer b;
+    struct json_writer w;
+    struct output_node *n = ask(c, "conversation.get", ASK_CONVERSATION, conversation, &b, &w);
+    if (!n) return SOTTO_ERR_FULL;
+    json_end_object(&w);
+    return frame_end(c, n, &b) ? SOTTO_OK : SOTTO_ERR_FULL;
+}
+
+enum sotto_err conversation_begin(struct client *c, struct id id, uint64_t delivered, uint64_t read)
+{
+    uint64_t head = outbox_placed_last(c, id);
+    bool known = conversation_find(c, id) != NULL;
+    if (head == 0) return SOTTO_OK;
+    struct conversation *v;
+    enum sotto_err err = conversation_get(c, id, &v);
+    if (err) return err;
+    if (!known) {
+        v->mark.sequence = delivered < head ? delivered : head - 1;
+        v->mark.confirmed[MARK_DELIVERED] = v->mark.sequence;
+        v->mark.confirmed[MARK_READ] = v->mark.read = read < v->mark.sequence ? read : v->mark.sequence;
+        v->mark.first = v->mark.sequence + 1;
+        v->mark.chain_known = v->mark.sequence == 0;
+        if ((err = mark_save(c, v))) return err;
+    }
+    conversation_head(c, v, head);
+    return outbox_passed(c, id, v->mark.sequence);
+}
+
+/* ---- Pulling ------------------------------------------------------------ */
 
 static void pull_want(struct client *c, struct conversation *v)
 {

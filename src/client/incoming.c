@@ -120,6 +120,10 @@ static enum sotto_err on_message_sent(struct client *c, struct arena *arena, str
     m.payload_hash = slice_of(hash, HASH_LEN);
     m.chain = slice_of(chain, HASH_LEN);
 
+    if (msg->sequence > 1 && !conversation_find(c, msg->conversation)) {
+        outbox_placed(c, q, msg);
+        return conversation_ask(c, msg->conversation);
+    }
     struct conversation *v;
     enum sotto_err err = conversation_get(c, msg->conversation, &v);
     if (err) return err;
@@ -132,18 +136,28 @@ static enum sotto_err on_message_sent(struct client *c, struct arena *arena, str
 
 /* ---- Conversations ----------------------------------------------------- */
 
-/* What a server that may have gone back says of a conversation that we know. */
-static enum sotto_err on_doubted(struct client *c, struct arena *arena, struct conversation *v, struct json e)
+/* Our user's marks, as a conversation object tells them. */
+struct own_marks {
+    uint64_t delivered, read; /* 0: none, or not a member */
+};
+
+static struct own_marks own_marks(const struct client *c, struct arena *arena, struct json e)
 {
-    uint64_t delivered = 0, read = 0;
+    struct own_marks own = {0};
     struct json members = json_get(e, "members");
     for (struct json m = json_first(members); json_type(m) != JSON_ABSENT; m = json_next(members, m)) {
         struct id user;
         if (!member_id(arena, m, "userId", &user) || !id_eq(user, c->user)) continue;
-        delivered = member_u64(m, "delivered");
-        read = member_u64(m, "read");
+        own = (struct own_marks){member_u64(m, "delivered"), member_u64(m, "read")};
     }
-    return conversation_restart(c, v, delivered, read, member_u64(e, "lastSequence"));
+    return own;
+}
+
+/* What a server that may have gone back says of a conversation that we know. */
+static enum sotto_err on_doubted(struct client *c, struct arena *arena, struct conversation *v, struct json e)
+{
+    struct own_marks own = own_marks(c, arena, e);
+    return conversation_restart(c, v, own.delivered, own.read, member_u64(e, "lastSequence"));
 }
 
 /* conversation.updated, or one entry of a snapshot. What is new to us is fetched: from
@@ -159,14 +173,10 @@ static enum sotto_err on_conversation(struct client *c, struct arena *arena, str
     if (err) return err;
     if (v->unsure && (err = on_doubted(c, arena, v, e))) return err;
     if (fresh) {
-        struct json members = json_get(e, "members");
-        for (struct json m = json_first(members); json_type(m) != JSON_ABSENT; m = json_next(members, m)) {
-            struct id user;
-            if (!member_id(arena, m, "userId", &user) || !id_eq(user, c->user)) continue;
-            v->mark.confirmed[MARK_DELIVERED] = member_u64(m, "delivered");
-            if (snapshot && !c->cursor[0]) v->mark.sequence = v->mark.confirmed[MARK_DELIVERED];
-            v->mark.confirmed[MARK_READ] = v->mark.read = member_u64(m, "read");
-        }
+        struct own_marks own = own_marks(c, arena, e);
+        v->mark.confirmed[MARK_DELIVERED] = own.delivered;
+        v->mark.confirmed[MARK_READ] = v->mark.read = own.read;
+        if (snapshot && !c->cursor[0]) v->mark.sequence = own.delivered;
         v->mark.chain_known = v->mark.sequence == 0;
         if ((err = store_open(c)) || (err = c->store->save_mark(c->store->ctx, &v->mark))) return err;
     }
@@ -240,12 +250,26 @@ static enum sotto_err plain_event(struct client *c, enum client_event_kind kind,
     return SOTTO_OK;
 }
 
+/* Which conversation we had asked about under that name. */
+static bool asked_about(struct slice re, const char *name, struct id *out)
+{
+    size_t len = strlen(name);
+    return re.len == len + ID_TEXT_LEN && memcmp(re.data, name, len) == 0 &&
+           id_parse(slice_of(re.data + len, ID_TEXT_LEN), out) == SOTTO_OK;
+}
+
 static struct conversation *history_of(struct client *c, struct slice re)
 {
     struct id id;
-    if (re.len != 8 + ID_TEXT_LEN || memcmp(re.data, "history:", 8) != 0) return NULL;
-    if (id_parse(slice_of(re.data + 8, ID_TEXT_LEN), &id) != SOTTO_OK) return NULL;
-    return conversation_find(c, id);
+    return asked_about(re, ASK_HISTORY, &id) ? conversation_find(c, id) : NULL;
+}
+
+static enum sotto_err on_asked(struct client *c, struct arena *arena, struct json e, struct slice re)
+{
+    struct id id;
+    if (!asked_about(re, ASK_CONVERSATION, &id)) return SOTTO_OK;
+    struct own_marks own = own_marks(c, arena, e);
+    return conversation_begin(c, id, own.delivered, own.read);
 }
 
 static bool marks_of(struct slice re, enum mark_kind *kind_out)
@@ -272,6 +296,8 @@ static enum sotto_err on_error(struct client *c, struct arena *arena, struct jso
     if (c->phase == CLIENT_GREETING && slice_is(code, "bad_cursor")) return hello_without_cursor(c);
     struct queued *q = re.len ? outbox_find(c, re) : NULL;
     if (q) return outbox_refused(c, q, code, text, retry_ms);
+    struct id asked;
+    if (asked_about(re, ASK_CONVERSATION, &asked)) return conversation_begin(c, asked, UINT64_MAX, 0);
     struct conversation *v = history_of(c, re);
     enum sotto_err err = v ? conversation_history_failed(c, v, code, retry_ms) : SOTTO_OK;
     if (err) return err;
@@ -341,6 +367,7 @@ static enum sotto_err on_event(struct client *c, struct arena *arena, struct jso
     if (slice_is(type, "typing")) return on_mark(c, arena, e, CLIENT_EVENT_TYPING);
     if (slice_is(type, "conversation.updated")) return on_conversation(c, arena, e, false);
     if (slice_is(type, "presence")) return on_presence(c, arena, e);
+    if (slice_is(type, "conversation")) return on_asked(c, arena, e, re);
     if (slice_is(type, "history")) {
         struct conversation *v = history_of(c, re);
         return v ? conversation_history(c, v, arena, e) : SOTTO_OK;

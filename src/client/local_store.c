@@ -1,6 +1,6 @@
 /* Client state in SQLite.
  *
- * Schema, version 1 (PRAGMA user_version):
+ * Schema, version 2 (PRAGMA user_version; 1 had no mark.first):
  *   setting(name, value)           settings of the application, and "cursor"
  *   mark(conversation, …)          one row per conversation
  *   outbox(seq, client_msg_id, …)  messages without an answer, in order
@@ -19,7 +19,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-enum { LOCAL_VERSION = 1, LOCAL_APPLICATION = 0x736f7474 /* "sott" */, BUSY_MS = 10000 };
+enum { LOCAL_VERSION = 2, LOCAL_APPLICATION = 0x736f7474 /* "sott" */, BUSY_MS = 10000 };
 
 enum statement {
     ST_BEGIN, ST_COMMIT, ST_ROLLBACK, ST_GET, ST_PUT, ST_MARKS, ST_MARK, ST_OUTBOX, ST_QUEUE, ST_UNQUEUE,
@@ -31,10 +31,10 @@ static const char *const statement_sql[ST_COUNT] = {
     [ST_ROLLBACK] = "ROLLBACK",
     [ST_GET] = "SELECT value FROM setting WHERE name = ?1",
     [ST_PUT] = "INSERT INTO setting(name, value) VALUES(?1, ?2) ON CONFLICT(name) DO UPDATE SET value = ?2",
-    [ST_MARKS] = "SELECT conversation, sequence, read, delivered_told, read_told, chain FROM mark",
-    [ST_MARK] = "INSERT INTO mark(conversation, sequence, read, delivered_told, read_told, chain)"
-                " VALUES(?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT(conversation) DO UPDATE SET sequence = ?2,"
-                " read = ?3, delivered_told = ?4, read_told = ?5, chain = ?6",
+    [ST_MARKS] = "SELECT conversation, sequence, read, delivered_told, read_told, chain, first FROM mark",
+    [ST_MARK] = "INSERT INTO mark(conversation, sequence, read, delivered_told, read_told, chain, first)"
+                " VALUES(?1, ?2, ?3, ?4, ?5, ?6, ?7) ON CONFLICT(conversation) DO UPDATE SET sequence = ?2,"
+                " read = ?3, delivered_told = ?4, read_told = ?5, chain = ?6, first = ?7",
     [ST_OUTBOX] = "SELECT seq, client_msg_id, recipient, conversation, type, payload, ttl_s, urgent"
                   " FROM outbox ORDER BY seq",
     [ST_QUEUE] = "INSERT INTO outbox(client_msg_id, recipient, conversation, type, payload, ttl_s, urgent)"
@@ -45,7 +45,8 @@ static const char *const statement_sql[ST_COUNT] = {
 static const char schema[] =
     "CREATE TABLE setting(name TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;"
     "CREATE TABLE mark(conversation BLOB PRIMARY KEY, sequence INTEGER NOT NULL, read INTEGER NOT NULL,"
-    " delivered_told INTEGER NOT NULL, read_told INTEGER NOT NULL, chain BLOB) WITHOUT ROWID;"
+    " delivered_told INTEGER NOT NULL, read_told INTEGER NOT NULL, chain BLOB,"
+    " first INTEGER NOT NULL DEFAULT 0) WITHOUT ROWID;"
     "CREATE TABLE outbox(seq INTEGER PRIMARY KEY AUTOINCREMENT, client_msg_id BLOB NOT NULL UNIQUE,"
     " recipient BLOB, conversation BLOB, type BLOB NOT NULL, payload BLOB NOT NULL, ttl_s INTEGER NOT NULL,"
     " urgent INTEGER NOT NULL);";
@@ -134,6 +135,7 @@ static enum sotto_err port_load_marks(void *ctx, bool (*each)(void *arg, const s
         m.confirmed[MARK_READ] = (uint64_t)sqlite3_column_int64(st, 4);
         m.chain_known = chain.len == HASH_LEN;
         if (m.chain_known) memcpy(m.chain, chain.data, HASH_LEN);
+        m.first = (uint64_t)sqlite3_column_int64(st, 6);
         if (!err && !each(arg, &m)) err = SOTTO_ERR_FULL;
     }
     sqlite3_reset(st);
@@ -187,6 +189,7 @@ static enum sotto_err port_save_mark(void *ctx, const struct client_mark *m)
     sqlite3_bind_int64(st, 4, (sqlite3_int64)m->confirmed[MARK_DELIVERED]);
     sqlite3_bind_int64(st, 5, (sqlite3_int64)m->confirmed[MARK_READ]);
     if (m->chain_known) bind_blob(st, 6, slice_of(m->chain, HASH_LEN));
+    sqlite3_bind_int64(st, 7, (sqlite3_int64)m->first);
     return run(s, ST_MARK);
 }
 
@@ -267,12 +270,29 @@ static int pragma_int(sqlite3 *db, const char *sql, int *out)
     return rc;
 }
 
+/* Brings version 1 up to date; another process may have been first. */
+static int schema_raise(sqlite3 *db, int *version)
+{
+    char sql[160];
+    int rc = sqlite3_exec(db, "BEGIN IMMEDIATE", NULL, NULL, NULL);
+    if (rc == SQLITE_OK) rc = pragma_int(db, "PRAGMA user_version", version);
+    if (rc == SQLITE_OK && *version == 1) {
+        (void)snprintf(sql, sizeof sql, "ALTER TABLE mark ADD COLUMN first INTEGER NOT NULL DEFAULT 0;"
+                                        " PRAGMA user_version=%d", LOCAL_VERSION);
+        rc = sqlite3_exec(db, sql, NULL, NULL, NULL);
+        if (rc == SQLITE_OK) *version = LOCAL_VERSION;
+    }
+    if (rc == SQLITE_OK) rc = sqlite3_exec(db, "COMMIT", NULL, NULL, NULL);
+    return rc;
+}
+
 static enum sotto_err schema_check(struct local_store *s, const char *file, struct buffer *why)
 {
     int version = 0, application = 0, tables = 0;
     int rc = pragma_int(s->db, "PRAGMA user_version", &version);
     if (rc == SQLITE_OK) rc = pragma_int(s->db, "PRAGMA application_id", &application);
     if (rc == SQLITE_OK) rc = pragma_int(s->db, "SELECT count(*) FROM sqlite_master", &tables);
+    if (rc == SQLITE_OK && application == LOCAL_APPLICATION && version == 1) rc = schema_raise(s->db, &version);
     if (rc != SQLITE_OK) {
         buffer_printf(why, "%s cannot be read: %s", file, sqlite3_errmsg(s->db));
         return err_of(rc);

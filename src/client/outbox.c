@@ -145,6 +145,14 @@ void outbox_placed(struct client *c, struct queued *q, const struct client_messa
     q->placed = (struct placed){m->conversation, m->message_id, m->sequence, m->ts_ms};
 }
 
+uint64_t outbox_placed_last(const struct client *c, struct id conversation)
+{
+    uint64_t last = 0;
+    for (const struct queued *e = c->outbox; e; e = e->next)
+        if (e->placed.sequence > last && id_eq(e->placed.conversation, conversation)) last = e->placed.sequence;
+    return last;
+}
+
 static enum sotto_err tell_placed(struct client *c, struct queued *q)
 {
     const struct client_queued *item = &q->item;

@@ -20,6 +20,9 @@ struct client_mark {
     uint64_t sequence;              /* everything up to there has come */
     uint64_t read;                  /* what the user has seen */
     uint64_t confirmed[MARK_KINDS]; /* marks that the server has taken */
+    /* A message of our own that the conversation begins with for this device, since nothing
+     * was known of it; 0: it does not. Others before it may still come as events. */
+    uint64_t first;
     bool chain_known;
     uint8_t chain[HASH_LEN];        /* of `sequence` */
 };

@@ -10,6 +10,7 @@
 
 #include "client/local_store.h"
 
+#include <sqlite3.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -102,7 +103,7 @@ static struct found look(struct fixture *f)
 static void write_all(struct fixture *f)
 {
     void *ctx = f->port->ctx;
-    struct client_mark m = {.sequence = 5, .read = 3, .confirmed = {4, 2}, .chain_known = true};
+    struct client_mark m = {.sequence = 5, .read = 3, .confirmed = {4, 2}, .first = 5, .chain_known = true};
     memset(m.conversation.bytes, 1, ID_LEN);
     memset(m.chain, 9, HASH_LEN);
     struct client_queued q = {.client_msg_id = SLICE_LIT("a"), .type = SLICE_LIT("text"), .payload = SLICE_LIT("x"),
@@ -128,6 +129,7 @@ static void local_store__commit__survives(void **state)
     assert_int_equal(found.mark.read, 3);
     assert_int_equal(found.mark.confirmed[MARK_DELIVERED], 4);
     assert_int_equal(found.mark.confirmed[MARK_READ], 2);
+    assert_int_equal(found.mark.first, 5);
     assert_int_equal(found.mark.chain[31], 9);
     assert_string_equal(found.ids, "ab");
     assert_int_equal(found.ttl_s, 60);
@@ -177,6 +179,24 @@ static void local_store__settings__kept_until_reset(void **state)
     buffer_deinit(&value);
 }
 
+static void local_store__version_1__is_brought_up_to_date(void **state)
+{
+    struct fixture *f = *state;
+    sqlite3 *db;
+    write_all(f);
+    local_store_close(&f->store);
+    assert_int_equal(sqlite3_open(f->file, &db), SQLITE_OK);
+    assert_int_equal(sqlite3_exec(db, "ALTER TABLE mark DROP COLUMN first; PRAGMA user_version=1", NULL, NULL, NULL),
+                     SQLITE_OK);
+    assert_int_equal(sqlite3_close(db), SQLITE_OK);
+    for (int i = 0; i < 2; i++) {
+        reopen(f);
+        assert_int_equal(look(f).mark.sequence, 5);
+        assert_int_equal(look(f).mark.first, 0);
+    }
+    assert_string_equal(look(f).ids, "ab");
+}
+
 static void local_store__foreign_files__refused_untouched(void **state)
 {
     struct fixture *f = *state;
@@ -201,6 +221,7 @@ int main(void)
         T(local_store__rollback_and_crash__leave_nothing),
         T(local_store__file__private),
         T(local_store__settings__kept_until_reset),
+        T(local_store__version_1__is_brought_up_to_date),
         T(local_store__foreign_files__refused_untouched),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);

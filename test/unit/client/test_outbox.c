@@ -123,6 +123,133 @@ static void outbox__answered_ahead_of_what_is_gone(void **state)
     assert_int_equal(client_outbox_count(f->client), 0);
 }
 
+/* The answer to conversation.get: so much was delivered to our user. */
+static void answer_conversation(struct fixture *f, const struct script *s, unsigned delivered)
+{
+    char id[ID_TEXT_LEN + 1], user[ID_TEXT_LEN + 1], text[512];
+    id_format(s->conversation, id);
+    id_format(f->user, user);
+    (void)snprintf(text, sizeof text,
+                   "{\"type\":\"conversation\",\"re\":\"conversation:%s\",\"conversationId\":\"%s\",\"lastSequence\":99,"
+                   "\"members\":[{\"userId\":\"%s\",\"role\":\"member\",\"delivered\":%u,\"read\":7}]}",
+                   id, id, user, delivered);
+    feed(f, text);
+}
+
+/* The answer to history.get: the texts from there on, the last of them our own message "a". */
+static void answer_history(struct fixture *f, struct script *s, const char *const *texts, size_t count)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 16);
+    buffer_append_str(&b, "{\"type\":\"history\",\"re\":\"history:");
+    buffer_append_id(&b, s->conversation);
+    buffer_append_str(&b, "\",\"messages\":[");
+    for (size_t i = 0; i < count; i++) {
+        bool own = i + 1 == count;
+        if (i != 0) buffer_append_str(&b, ",");
+        script_message(s, f, texts[i], own ? 3 : 0, own ? "a" : NULL, NULL, &b);
+    }
+    buffer_append_str(&b, "],\"hasMore\":false}");
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    drain(f);
+    buffer_deinit(&b);
+}
+
+static void send_into_old(struct fixture *f, struct script *s, uint64_t sequence)
+{
+    go_live(f);
+    script_init(s, f, 1);
+    send_text(f, s, "a", "ours");
+    s->sequence = sequence - 1;
+    struct script ours = *s;
+    forget(f);
+    answer_sent(f, &ours, "a", "ours");
+    assert_int_equal(f->events.len, 0);
+    assert_true(saw(&f->frames, "\"conversation.get\""));
+    assert_false(saw(&f->frames, "history.get"));
+    forget(f);
+}
+
+/* A device that knows nothing of a conversation with forty messages: it begins behind what
+ * the person's other devices have had. */
+static void outbox__into_an_old_conversation__begins_there(void **state)
+{
+    static const char *const missed[] = {"forty", "ours"};
+    struct fixture *f = *state;
+    struct script s;
+    send_into_old(f, &s, 41);
+    answer_conversation(f, &s, 39);
+    assert_true(saw(&f->frames, "\"since\":39"));
+    s.sequence = 39;
+    answer_history(f, &s, missed, 2);
+    arrive(f, &s, "long time", "c1");
+    buffer_append_byte(&f->events, '\0');
+    assert_string_equal((char *)f->events.data, "message sent message ");
+    assert_string_equal(f->store.committed.cursor, "c1");
+    assert_int_equal(client_outbox_count(f->client), 0);
+}
+
+static void outbox__into_an_old_conversation__that_nobody_tells_of(void **state)
+{
+    static const char *const ours[] = {"ours"};
+    struct fixture *f = *state;
+    struct script s;
+    char id[ID_TEXT_LEN + 1], text[256];
+    send_into_old(f, &s, 41);
+    id_format(s.conversation, id);
+    (void)snprintf(text, sizeof text,
+                   "{\"type\":\"error\",\"re\":\"conversation:%s\",\"code\":\"busy\",\"message\":\"x\"}", id);
+    feed(f, text);
+    assert_true(saw(&f->frames, "\"since\":40"));
+    answer_history(f, &s, ours, 1);
+    assert_true(saw(&f->events, "sent "));
+}
+
+/* An event comes before the answer, and begins the conversation. */
+static void outbox__into_an_old_conversation__an_event_is_first(void **state)
+{
+    static const char *const ours[] = {"ours"};
+    struct fixture *f = *state;
+    struct script s;
+    send_into_old(f, &s, 41);
+    s.sequence = 39;
+    arrive(f, &s, "forty", NULL);
+    answer_conversation(f, &s, 0);
+    assert_true(saw(&f->frames, "\"since\":40"));
+    answer_history(f, &s, ours, 1);
+    buffer_append_byte(&f->events, '\0');
+    assert_string_equal((char *)f->events.data, "message sent ");
+}
+
+/* What another device of ours has had already comes late to this one: it is not taken for
+ * old, not even by a client that was started again in between; what is between is fetched. */
+static void outbox__into_an_old_conversation__what_comes_late_is_not_lost(void **state)
+{
+    static const char *const ours[] = {"ours"}, *const again[] = {"forty-two", "ours"};
+    struct fixture *f = *state;
+    struct script s, before;
+    send_into_old(f, &s, 43);
+    answer_conversation(f, &s, 42);
+    answer_history(f, &s, ours, 1);
+    assert_int_equal(client_outbox_count(f->client), 0);
+    client_destroy(&f->client);
+    assert_int_equal(make_client(f), SOTTO_OK);
+    go_live(f);
+    before = s;
+    before.sequence = 40;
+    arrive(f, &before, "forty-one", "c1");
+    assert_string_equal(f->last_text, "forty-one");
+    assert_true(saw(&f->frames, "\"since\":41"));
+    assert_string_equal(f->store.committed.cursor, "c0"); /* a crash would lead back to before it */
+    answer_history(f, &before, again, 2);
+    assert_int_equal(f->last_sequence, 43);
+    assert_string_equal(f->store.committed.cursor, "c1");
+    before.sequence = 40; /* and once is enough */
+    forget(f);
+    arrive(f, &before, "forty-one", NULL);
+    assert_int_equal(f->events.len, 0);
+}
+
 static void outbox__sent_again_after_the_connection_broke(void **state)
 {
     struct fixture *f = *state;
@@ -230,6 +357,10 @@ int main(void)
         T(outbox__one_at_a_time_per_conversation),
         T(outbox__answered_ahead_is_shown_in_its_turn),
         T(outbox__answered_ahead_of_what_is_gone),
+        T(outbox__into_an_old_conversation__begins_there),
+        T(outbox__into_an_old_conversation__that_nobody_tells_of),
+        T(outbox__into_an_old_conversation__an_event_is_first),
+        T(outbox__into_an_old_conversation__what_comes_late_is_not_lost),
         T(outbox__sent_again_after_the_connection_broke),
         T(outbox__refusals),
         T(outbox__bounds),
