@@ -104,7 +104,7 @@ struct sync_state {
     bool restart;            /* the client asked to go back to `restart_cursor` */
     bool restart_snapshot;
     bool snapshot;           /* conversations first */
-    bool check_device;       /* the first job also looks whether the device still exists */
+    bool first;              /* the first job also looks for what may have changed since signing in */
     bool say_live;           /* flow_control live at the end */
     struct cursor restart_cursor;
 };
@@ -239,7 +239,6 @@ struct sign_in {
     enum problem problem;  /* the outcome */
     struct id user;
     uint8_t device;
-    bool receipts_off;
     uint32_t ec_prekeys, kem_prekeys;
     char resume_token[TOKEN_TEXT_MAX];
 };

@@ -155,6 +155,7 @@ enum sotto_err gateway_create(const struct gateway_options *options, struct gate
     g->operations = options->operations;
     g->options = *options;
     pthread_mutex_init(&g->mutex, NULL);
+    pthread_mutex_init(&g->settings_mutex, NULL);
     map_init(&g->addresses);
     gateway_set_limits(g, options->limits);
     g->registry = registry_create();
@@ -382,6 +383,7 @@ void gateway_destroy(struct gateway **gateway)
         g->limits_versions = v->older;
         free(v);
     }
+    pthread_mutex_destroy(&g->settings_mutex);
     pthread_mutex_destroy(&g->mutex);
     free(g);
 }

@@ -115,6 +115,7 @@ struct gateway {
     struct limits_version *limits_versions; /* all there ever were */
     pthread_mutex_t mutex;                  /* limits_versions, addresses */
     struct map addresses;
+    pthread_mutex_t settings_mutex;         /* see gateway_settings_load */
     struct registry *registry;
     struct limiter *limiter;
     struct peers *peers;
@@ -141,6 +142,11 @@ static inline const struct gateway_limits *gateway_limits(const struct gateway *
     return atomic_load_explicit(&((struct gateway *)(uintptr_t)g)->limits, memory_order_acquire);
 }
 static inline uint64_t gateway_wall_ms(const struct gateway *g) { return clock_wall_ms(g->services->clock); }
+
+/* notices.c: what delivery looks at is read again and put into the registry, for a user
+ * who has a session there, or gets none. False: the user or the device is no more. Workers'
+ * threads: blocks for SQL. */
+SOTTO_CHECKED bool gateway_settings_load(struct gateway *g, struct id user, uint8_t device, bool *receipts_off_out);
 
 /* metrics.c */
 void gateway_metrics_init(struct gateway_metrics *m, struct metrics *registry);

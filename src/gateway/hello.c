@@ -34,16 +34,9 @@ static const struct json_field hello_fields[] = {
 void sign_in_work(struct call *c, struct sign_in *s)
 {
     struct directory *d = c->services->directory;
-    struct user_view *view = NULL;
     s->problem = s->resume ? directory_resume(d, s->token, &s->user, &s->device)
                            : directory_authenticate(d, s->token, &s->user, &s->device);
     if (s->problem != PROBLEM_NONE) return;
-    if (directory_view_once(d, s->user, &view) != SOTTO_OK) {
-        s->problem = PROBLEM_TOKEN;
-        return;
-    }
-    s->receipts_off = view->receipts_off;
-    user_view_unref(view);
     if (directory_key_counts(d, s->user, s->device, &s->ec_prekeys, &s->kem_prekeys) != PROBLEM_NONE)
         s->ec_prekeys = s->kem_prekeys = 0;
     directory_resume_token(d, s->user, s->device, c->limits->resume_ttl_ms, s->resume_token);
@@ -55,11 +48,11 @@ void sign_in_join(struct conn *c, const struct sign_in *s)
     struct session_name replaced;
     c->mode = MODE_SYNC;
     memset(&conn_extra(c)->sync, 0, sizeof(c->extra->sync));
-    c->extra->sync.check_device = true;
+    c->extra->sync.first = true;
     gauge_add(g->metrics.sessions, 1);
     /* A WebSocket counts from its upgrade, the others from their request, which is now. */
     if (c->kind != CONN_SOCKET) conn_renumber(c);
-    if (registry_add(g->registry, &c->session, s->user, s->device, s->receipts_off, gateway_wall_ms(g), &replaced))
+    if (registry_add(g->registry, &c->session, s->user, s->device, gateway_wall_ms(g), &replaced))
         gateway_close_session(g, replaced, CLOSE_REPLACED);
 }
 

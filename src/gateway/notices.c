@@ -72,16 +72,35 @@ static void send_sessions(struct gateway *g, struct id user, uint8_t device, uin
     }
 }
 
-/* The settings that delivery and presence look at. The change is committed, so
- * the view is fresh. May block for SQL, as whoever made the change did. */
-static void settings_changed(struct gateway *g, struct id user)
+static bool has_device(const struct user_view *view, uint8_t device)
+{
+    for (size_t i = 0; i < view->devices_count; i++)
+        if (view->devices[i].id == device) return true;
+    return false;
+}
+
+bool gateway_settings_load(struct gateway *g, struct id user, uint8_t device, bool *receipts_off_out)
 {
     struct user_view *view = NULL;
-    presence_touch(g->registry, user); /* who is away may hide, too */
-    if (registry_loops(g->registry, user) == 0) return;
-    if (directory_view(g->services->directory, user, &view) != SOTTO_OK) return;
-    registry_receipts_off(g->registry, user, view->receipts_off);
+    /* One after the other: else what was read before a change could be set after it. */
+    pthread_mutex_lock(&g->settings_mutex);
+    bool exists = directory_view_once(g->services->directory, user, &view) == SOTTO_OK;
+    if (exists) registry_receipts_off(g->registry, user, view->receipts_off);
+    pthread_mutex_unlock(&g->settings_mutex);
+    if (!exists) return false;
+    *receipts_off_out = view->receipts_off;
+    exists = has_device(view, device);
     user_view_unref(view);
+    return exists;
+}
+
+/* The settings that delivery and presence look at. The change is committed, so what is
+ * loaded is fresh. May block for SQL, as whoever made the change did. */
+static void settings_changed(struct gateway *g, struct id user)
+{
+    bool receipts_off;
+    presence_touch(g->registry, user); /* who is away may hide, too */
+    if (registry_loops(g->registry, user) != 0) (void)!gateway_settings_load(g, user, 0, &receipts_off);
 }
 
 static void prekeys_low(struct gateway *g, struct id user, uint8_t device)

@@ -94,7 +94,7 @@ void poll_finished(struct conn *c, struct sync_job *j)
     struct sync_state *s = &c->extra->sync;
     struct poll_state *poll = &c->extra->poll;
     struct call *call = &poll->call->call;
-    s->check_device = false;
+    s->first = false;
     if (j->gone) {
         poll_fail(c, PROBLEM_TOKEN);
     } else if (j->err == SOTTO_ERR_NOT_FOUND) {

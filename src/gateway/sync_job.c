@@ -75,23 +75,14 @@ static void run_batch(struct sync_job *j, struct store *store)
     buffer_append_str(&j->text, "\"}");
 }
 
-static bool device_exists(struct directory *d, struct id user, uint8_t device)
-{
-    struct user_view *view = NULL;
-    bool found = false;
-    if (directory_view_once(d, user, &view) != SOTTO_OK) return false;
-    for (size_t i = 0; i < view->devices_count && !found; i++) found = view->devices[i].id == device;
-    user_view_unref(view);
-    return found;
-}
-
 static void job_run(struct job *job)
 {
     struct sync_job *j = (struct sync_job *)(void *)job;
     struct store *store = engine_store(j->services->engine);
     j->now_ms = clock_wall_ms(j->services->clock);
     j->w = json_writer_of(&j->text);
-    if (j->check_device && !device_exists(j->services->directory, j->viewer.user, j->viewer.device)) j->gone = true;
+    if (j->first && !gateway_settings_load(j->gateway, j->viewer.user, j->viewer.device, &j->viewer.receipts_off))
+        j->gone = true;
     else if (j->snapshot) run_snapshot(j, store);
     else run_batch(j, store);
     if (j->err == SOTTO_OK && j->text.overflow) j->err = SOTTO_ERR_FULL;
@@ -104,10 +95,11 @@ struct sync_job *sync_job_create(struct conn *c)
     struct sync_job *j = sotto_zalloc(sizeof(*j));
     j->job.run = job_run;
     j->conn = c;
+    j->gateway = g;
     j->services = g->services;
     j->viewer = (struct viewer){.user = session_user_id(&c->session), .device = c->session.device,
                                 .receipts_off = session_receipts_off(&c->session)};
-    j->check_device = s->check_device;
+    j->first = s->first;
     j->snapshot = s->snapshot;
     j->after = s->snapshot_after;
     j->cursor = s->cursor;

@@ -18,9 +18,10 @@ enum {
 struct sync_job {
     struct job job;
     struct conn *conn;                /* held; the loop's */
+    struct gateway *gateway;
     const struct services *services;
     struct viewer viewer;
-    bool check_device;
+    bool first;                       /* of the connection: see sync_state */
     bool snapshot;                    /* a page of conversations instead of events */
     bool poll;                        /* the answer of a long-poll */
     bool bare;                        /* conversations without their last messages */

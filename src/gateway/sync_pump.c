@@ -179,7 +179,7 @@ static bool finished_badly(struct conn *c, const struct sync_job *j)
 static void pump_finished(struct conn *c, const struct sync_job *j)
 {
     struct sync_state *s = &c->extra->sync;
-    s->check_device = false;
+    s->first = false;
     /* A job begins only below the window: the client has read meanwhile. */
     c->extra->progress_tick = 0;
     if (s->restart && !j->gone) { /* what it found is not asked for any more */

@@ -128,15 +128,14 @@ static bool opened_before(const struct session *s, const struct session *other)
     return (uint32_t)(other->name.serial - s->name.serial) - 1u < NEAR;
 }
 
-bool registry_add(struct registry *r, struct session *s, struct id user, uint8_t device, bool receipts_off,
-                  uint64_t wall_ms, struct session_name *replaced_out)
+bool registry_add(struct registry *r, struct session *s, struct id user, uint8_t device, uint64_t wall_ms,
+                  struct session_name *replaced_out)
 {
     SOTTO_ASSERT(s->user == NULL && s->name.loop < REGISTRY_LOOPS_MAX);
     struct registry_shard *shard = registry_shard_of(r, user);
     bool replaced = false, late = false;
     pthread_mutex_lock(&shard->mutex);
     struct session_user *u = registry_obtain(shard, user);
-    atomic_store_explicit(&u->receipts_off, receipts_off, memory_order_relaxed);
     int delta = 1;
     for (struct session *old = u->sessions; old != NULL; old = old->next) {
         if (old->device != device) continue;

@@ -40,18 +40,19 @@ struct registry *registry_create(void);
 /* No session may be in it. */
 void registry_destroy(struct registry **r);
 
-/* Links the session and counts the user as online. receipts_off: see
- * registry_receipts_off. True: another session of the device was there; the older one of
- * the two is unlinked, which may be `s`, and its name is in replaced_out. */
+/* Links the session and counts the user as online. True: another session of the device was
+ * there; the older one of the two is unlinked, which may be `s`, and its name is in
+ * replaced_out. */
 SOTTO_CHECKED bool registry_add(struct registry *r, struct session *s, struct id user, uint8_t device,
-                                bool receipts_off, uint64_t wall_ms, struct session_name *replaced_out);
+                                uint64_t wall_ms, struct session_name *replaced_out);
 /* Unlinks if need be; the session's `user` is NULL afterwards. Owner's thread. */
 void registry_remove(struct registry *r, struct session *s, uint64_t wall_ms);
 /* The user of an added session. Owner's thread. */
 struct id session_user_id(const struct session *s);
-/* Whether the session's user has read receipts switched off. Owner's thread. */
+/* Whether the session's user has read receipts switched off, as registry_receipts_off said
+ * last while one of the user's sessions was there; false before. Owner's thread. */
 bool session_receipts_off(const struct session *s);
-/* The setting changed: for all sessions of the user. */
+/* For all sessions of the user, which may have a session or not. */
 void registry_receipts_off(struct registry *r, struct id user, bool off);
 
 /* One bit for each loop where the user has a session. */

@@ -24,7 +24,7 @@ static struct session session_at(uint32_t slot)
 static void join(struct registry *r, struct session *s, uint8_t user, uint8_t device, uint64_t now_ms)
 {
     struct session_name replaced;
-    (void)!registry_add(r, s, user_of(user), device, false, now_ms, &replaced);
+    (void)!registry_add(r, s, user_of(user), device, now_ms, &replaced);
 }
 
 struct seen {
