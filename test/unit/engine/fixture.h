@@ -72,10 +72,10 @@ static inline void fixture_forget_events(struct fixture *f)
     f->events_count = 0;
 }
 
-static inline void fixture_start(struct fixture *f)
+static inline void fixture_start_with(struct fixture *f, const struct clock_source *clock)
 {
     struct engine_options options = {
-        .store = f->store, .clock = &f->clock.source, .random = &f->random.source, .metrics = f->metrics,
+        .store = f->store, .clock = clock, .random = &f->random.source, .metrics = f->metrics,
         .publish = fixture_publish, .publish_ctx = f, .retention_days = f->retention_days,
         .cache_conversations = f->cache_conversations, .housekeeping_ms = 1000,
     };
@@ -84,6 +84,8 @@ static inline void fixture_start(struct fixture *f)
     assert_int_equal(engine_create(&options, &why, &f->engine), SOTTO_OK);
     buffer_deinit(&why);
 }
+
+static inline void fixture_start(struct fixture *f) { fixture_start_with(f, &f->clock.source); }
 
 /* What a crash leaves: committed rows, no engine, no events. */
 static inline void fixture_crash(struct fixture *f)
@@ -256,6 +258,22 @@ static inline size_t rows_of(struct fixture *f, enum store_family family)
     for (store_iter_seek(it, slice_of("", 0)); store_iter_valid(it); store_iter_next(it)) count++;
     store_iter_destroy(&it);
     return count;
+}
+
+/* The sum of all engines that there were; the counter has no labels. */
+static inline uint64_t counter_of(struct fixture *f, const char *name)
+{
+    char line[96];
+    struct buffer text;
+    uint64_t sum = 0;
+    int len = snprintf(line, sizeof(line), "\n%s ", name);
+    buffer_init(&text, 1 << 20);
+    metrics_write(f->metrics, &text);
+    buffer_append_byte(&text, 0);
+    for (const char *at = (const char *)text.data; (at = strstr(at, line)) != NULL; at += len)
+        sum += strtoull(at + len, NULL, 10);
+    buffer_deinit(&text);
+    return sum;
 }
 
 #endif
