@@ -51,7 +51,7 @@ struct housekeeping {
     uint64_t clock_tolerance_ms;    /* so far ahead the wall clock is believed */
     uint64_t clock_noted_ms;        /* wall; what the store says; 0: nothing */
     uint64_t clock_paused_until_ms; /* monotonic */
-    bool clock_paused;
+    uint64_t clock_ahead_ms;        /* the least in this pause; 0: there is none */
     struct counter *expired, *purged, *unreadable, *clock_jumps;
 };
 

@@ -8,6 +8,8 @@
  * on by CLOCK_REST_MS since a server last ran on this data, pauses housekeeping for
  * CLOCK_PAUSE_MS: time to put it right. Once it is, housekeeping goes on; if it stays as
  * it is, it is believed. A machine that slept looks the same, and loses nothing by it.
+ * Another jump within a pause begins it anew. One piece of work reads the wall clock once:
+ * what was not judged destroys nothing.
  * Nothing that expired can be read meanwhile: readers look at the time themselves.
  *
  * ERASING. What expired or is outdated is on disk until the store has been compacted. The
@@ -57,37 +59,40 @@ static void clock_believe(struct housekeeping *k, uint64_t wall_ms, uint64_t mon
     k->clock_wall_ms = wall_ms;
     k->clock_monotonic_ms = monotonic_ms;
     k->clock_tolerance_ms = CLOCK_JUMP_MS;
-    k->clock_paused = false;
+    k->clock_ahead_ms = 0;
+}
+
+static void clock_pause(struct engine *e, uint64_t ahead_ms, uint64_t monotonic_ms)
+{
+    e->keep.clock_ahead_ms = ahead_ms;
+    e->keep.clock_paused_until_ms = monotonic_ms + CLOCK_PAUSE_MS;
+    counter_add(e->keep.clock_jumps, 1);
+    LOG(e->options.log, LOG_WARN, "engine.clock_jump", LOG_U("ahead_s", ahead_ms / 1000),
+        LOG_U("paused_s", CLOCK_PAUSE_MS / 1000),
+        LOG_S("hint", "nothing expires meanwhile; if the clock is wrong, put it right now"));
 }
 
 /* Whether what is due by the wall clock may be destroyed. */
-static bool clock_trusted(struct engine *e)
+static bool clock_trusted(struct engine *e, uint64_t wall_ms)
 {
     struct housekeeping *k = &e->keep;
-    uint64_t wall = clock_wall_ms(e->options.clock), monotonic = clock_monotonic_ms(e->options.clock);
-    uint64_t expected = expected_wall_ms(k, monotonic);
-    bool ahead = wall > expected && wall - expected > k->clock_tolerance_ms;
-    if (ahead && !k->clock_paused) {
-        k->clock_paused = true;
-        k->clock_paused_until_ms = monotonic + CLOCK_PAUSE_MS;
-        counter_add(k->clock_jumps, 1);
-        LOG(e->options.log, LOG_WARN, "engine.clock_jump", LOG_U("ahead_s", (wall - expected) / 1000),
-            LOG_U("paused_s", CLOCK_PAUSE_MS / 1000),
-            LOG_S("hint", "nothing expires meanwhile; if the clock is wrong, put it right now"));
-    }
-    if (ahead && monotonic < k->clock_paused_until_ms) return false;
-    clock_believe(k, wall, monotonic);
+    uint64_t monotonic = clock_monotonic_ms(e->options.clock), expected = expected_wall_ms(k, monotonic);
+    uint64_t ahead = wall_ms > expected ? wall_ms - expected : 0;
+    bool jumped = ahead > k->clock_tolerance_ms;
+    if (jumped && ahead > k->clock_ahead_ms + CLOCK_JUMP_MS) clock_pause(e, ahead, monotonic);
+    if (jumped && ahead < k->clock_ahead_ms) k->clock_ahead_ms = ahead;
+    if (jumped && monotonic < k->clock_paused_until_ms) return false;
+    clock_believe(k, wall_ms, monotonic);
     return true;
 }
 
 /* For the next start, which has no monotonic clock to compare with. */
-static void note_clock(struct engine *e)
+static void note_clock(struct engine *e, uint64_t wall_ms)
 {
-    uint64_t wall = clock_wall_ms(e->options.clock);
-    bool due = wall < e->keep.clock_noted_ms || wall - e->keep.clock_noted_ms >= CLOCK_NOTE_MS;
+    bool due = wall_ms < e->keep.clock_noted_ms || wall_ms - e->keep.clock_noted_ms >= CLOCK_NOTE_MS;
     if (!due) return;
-    engine_put_number(e, "clock", wall);
-    e->keep.clock_noted_ms = wall;
+    engine_put_number(e, "clock", wall_ms);
+    e->keep.clock_noted_ms = wall_ms;
 }
 
 static enum sotto_err read_clock(struct engine *e)
@@ -174,9 +179,8 @@ static void pass_by(struct engine *e, struct slice last, size_t failed)
     e->keep.expire_from.len = last.len;
 }
 
-static void expire_due(struct engine *e)
+static void expire_due(struct engine *e, uint64_t now)
 {
-    uint64_t now = clock_wall_ms(e->options.clock);
     size_t looked = 0, failed = 0;
     if (clock_monotonic_ms(e->options.clock) >= e->keep.expire_again_ms) e->keep.expire_from.len = 0;
     struct store_iter *it = store_iter_create(e->options.store, STORE_EXPIRY);
@@ -285,9 +289,9 @@ static void begin_round(struct engine *e, uint64_t now_ms)
 /* One piece of a round through the conversations. A conversation is left when nothing
  * outdated is in it any more; the round goes on in the next turns. False: the batch in
  * progress is not whole. */
-static bool sweep(struct engine *e)
+static bool sweep(struct engine *e, uint64_t now)
 {
-    uint64_t now = clock_wall_ms(e->options.clock), keep_ms = e->options.retention_days * 24 * 3600 * 1000;
+    uint64_t keep_ms = e->options.retention_days * 24 * 3600 * 1000;
     uint64_t monotonic = clock_monotonic_ms(e->options.clock);
     bool whole = true, open = e->keep.more_outdated;
     e->keep.more_outdated = false;
@@ -366,11 +370,11 @@ static void compact_erased(struct engine *e)
 }
 
 /* One piece of retention. False: it failed; the same piece is next if the disk refused it. */
-static bool keep_swept(struct engine *e)
+static bool keep_swept(struct engine *e, uint64_t now)
 {
     struct id next = e->keep.sweep_next;
     uint64_t look = e->keep.sweep_look;
-    if (!sweep(e)) {
+    if (!sweep(e, now)) {
         engine_drop_batch(e, SOTTO_ERR_IO);
         engine_publish(e, false);
         return false;
@@ -389,13 +393,14 @@ bool engine_housekeep(struct engine *e)
     e->keep.more_expired = false;
     if (e->reload && engine_reload_position(e) != SOTTO_OK) return false;
     e->keep.compacting = e->keep.compacting && store_compacting(e->options.store, STORE_MESSAGE);
-    bool trusted = clock_trusted(e);
+    uint64_t now = clock_wall_ms(e->options.clock);
+    bool trusted = clock_trusted(e, now);
     if (trusted) {
-        note_clock(e);
-        expire_due(e);
+        note_clock(e, now);
+        expire_due(e, now);
     }
     if (!write_own(e)) return false; /* not at once, again and again */
-    bool swept = trusted && keep_swept(e);
+    bool swept = trusted && keep_swept(e, now);
     cache_trim(e);
     compact_erased(e);
     return swept && (e->keep.more_expired || e->keep.more_outdated);

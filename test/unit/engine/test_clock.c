@@ -23,6 +23,15 @@ static void keep_house(struct fixture *f)
     while (engine_housekeep(f->engine)) {}
 }
 
+static uint64_t pauses_of(struct fixture *f) { return counter_of(f, "sotto_engine_clock_jumps_total"); }
+
+/* Of what expires there remains a row that says so. */
+static void assert_whole(struct fixture *f)
+{
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    assert_int_equal(rows_of(f, STORE_EXPIRY), 1);
+}
+
 static void clock__jump_ahead__is_believed_after_a_while_only(void **state)
 {
     struct fixture *f = *state;
@@ -30,10 +39,10 @@ static void clock__jump_ahead__is_believed_after_a_while_only(void **state)
     keep_house(f);
     clock_manual_advance(&f->clock, 9 * MINUTE_MS);
     keep_house(f);
-    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
-    assert_int_equal(rows_of(f, STORE_EXPIRY), 1);
+    assert_whole(f);
     clock_manual_advance(&f->clock, 1 * MINUTE_MS);
     keep_house(f);
+    assert_int_equal(pauses_of(f), 1);
     assert_int_equal(rows_of(f, STORE_MESSAGE), 0);
     assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
     assert_store_clean(f);
@@ -49,11 +58,12 @@ static void clock__put_right_in_time__destroys_nothing(void **state)
     keep_house(f);
     clock_manual_advance(&f->clock, 2 * HOUR_MS);
     keep_house(f);
-    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    assert_whole(f);
     /* And what is due by the right time goes, without another pause. */
     clock_manual_advance(&f->clock, 7ull * DAY_MS);
     keep_house(f);
     assert_int_equal(rows_of(f, STORE_EXPIRY), 0);
+    assert_int_equal(pauses_of(f), 1);
 }
 
 /* The time that a pause was begun by is not that of the next. */
@@ -66,7 +76,69 @@ static void clock__second_jump__pauses_again(void **state)
     keep_house(f);
     f->clock.wall_ms += 300ull * DAY_MS;
     keep_house(f);
-    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    assert_whole(f);
+}
+
+/* Nor is one that comes while it lasts, not even back to where the first went. */
+static void clock__another_jump_within_a_pause__has_a_time_of_its_own(void **state)
+{
+    struct fixture *f = *state;
+    f->clock.wall_ms += 300ull * DAY_MS;
+    keep_house(f);
+    f->clock.wall_ms -= 300ull * DAY_MS - 2 * HOUR_MS;
+    clock_manual_advance(&f->clock, 4 * MINUTE_MS);
+    keep_house(f);
+    f->clock.wall_ms += 300ull * DAY_MS - 2 * HOUR_MS;
+    clock_manual_advance(&f->clock, 5 * MINUTE_MS);
+    keep_house(f);
+    clock_manual_advance(&f->clock, 9 * MINUTE_MS);
+    keep_house(f);
+    assert_whole(f);
+    assert_int_equal(pauses_of(f), 2);
+    clock_manual_advance(&f->clock, 1 * MINUTE_MS);
+    keep_house(f);
+    assert_int_equal(rows_of(f, STORE_MESSAGE), 0);
+}
+
+/* A clock that jumps ahead when it has been read so many times. */
+struct jumping_clock {
+    struct clock_source source;
+    struct clock_manual *manual;
+    unsigned left;
+};
+static uint64_t jumping_monotonic_us(void *ctx)
+{
+    return clock_monotonic_us(&((struct jumping_clock *)ctx)->manual->source);
+}
+static uint64_t jumping_wall_ms(void *ctx)
+{
+    struct jumping_clock *j = ctx;
+    if (j->left != 0 && --j->left == 0) j->manual->wall_ms += 300ull * DAY_MS;
+    return clock_wall_ms(&j->manual->source);
+}
+
+/* Whenever it jumps: what is destroyed is due by the time that was judged, and so is the note
+ * for the next start. */
+static void clock__jump_in_the_midst_of_housekeeping__destroys_nothing(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned reading = 1; reading <= 4; reading++) {
+        struct jumping_clock j = {{jumping_wall_ms, jumping_monotonic_us, &j}, &f->clock, reading};
+        uint64_t right_ms = f->clock.wall_ms;
+        engine_destroy(&f->engine);
+        fixture_start_with(f, &j.source);
+        while (j.left != 0) {
+            clock_manual_advance(&f->clock, HOUR_MS); /* the note is due */
+            right_ms += HOUR_MS;
+            keep_house(f);
+        }
+        keep_house(f);
+        fixture_crash(f);
+        keep_house(f);
+        assert_whole(f);
+        f->clock.wall_ms = right_ms;
+        keep_house(f);
+    }
 }
 
 static void clock__small_steps__are_no_jump(void **state)
@@ -88,10 +160,10 @@ static void clock__far_ahead_at_a_start__is_believed_after_a_while_only(void **s
     f->clock.wall_ms += 300ull * DAY_MS;
     fixture_crash(f);
     keep_house(f);
-    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    assert_whole(f);
     fixture_crash(f); /* another start does not make it true */
     keep_house(f);
-    assert_int_equal(rows_of(f, STORE_MESSAGE), 2);
+    assert_whole(f);
     clock_manual_advance(&f->clock, 10 * MINUTE_MS);
     keep_house(f);
     assert_int_equal(rows_of(f, STORE_MESSAGE), 0);
@@ -117,6 +189,8 @@ int main(void)
         TEST(clock__jump_ahead__is_believed_after_a_while_only),
         TEST(clock__put_right_in_time__destroys_nothing),
         TEST(clock__second_jump__pauses_again),
+        TEST(clock__another_jump_within_a_pause__has_a_time_of_its_own),
+        TEST(clock__jump_in_the_midst_of_housekeeping__destroys_nothing),
         TEST(clock__small_steps__are_no_jump),
         TEST(clock__far_ahead_at_a_start__is_believed_after_a_while_only),
         TEST(clock__a_short_stop__is_no_jump),
