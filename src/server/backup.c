@@ -30,7 +30,10 @@ static enum sotto_err prepare_target(const char *target, struct buffer *why)
 {
     if (mkdir(target, 0700) == 0) return SOTTO_OK;
     if (errno != EEXIST) {
-        buffer_printf(why, "Cannot make %s: %s.", target, strerror(errno));
+        bool denied = errno == EACCES || errno == EPERM || errno == EROFS;
+        buffer_printf(why, "Cannot make %s: %s.%s", target, strerror(errno),
+                      denied ? " A running server writes the backup itself: name a place that its user may write to "
+                               "(under the systemd unit, /var/lib/sotto-backups/…)." : "");
         return SOTTO_ERR_IO;
     }
     if (!directory_is_empty(target)) {
@@ -156,7 +159,7 @@ enum sotto_err backup_restore(const char *source, const struct datadir *datadir,
                       datadir->path);
         return SOTTO_ERR_EXISTS;
     }
-    enum sotto_err err = datadir_open(source, false, NULL, why_out, &backup);
+    enum sotto_err err = datadir_look(source, why_out, &backup);
     if (err != SOTTO_OK) return err;
     err = check_backup(&backup, why_out);
     if (err == SOTTO_OK) err = restore_part(&backup, datadir, why_out);

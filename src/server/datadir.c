@@ -16,21 +16,30 @@ static enum sotto_err fail(struct buffer *why, const char *what, const char *pat
     return code == ENOENT ? SOTTO_ERR_NOT_FOUND : SOTTO_ERR_IO;
 }
 
-enum sotto_err datadir_open(const char *path, bool create, struct log *log, struct buffer *why_out,
-                            struct datadir *dir_out)
+enum sotto_err datadir_look(const char *path, struct buffer *why_out, struct datadir *dir_out)
 {
     struct datadir dir = {.fd = -1, .lock_fd = -1};
-    struct stat st;
     if (strlen(path) >= PATH_MAX_LEN) {
-        buffer_append_str(why_out, "The path of the data directory is too long.");
+        buffer_append_str(why_out, "The path of the directory is too long.");
         return SOTTO_ERR_INVALID;
     }
     memcpy(dir.path, path, strlen(path) + 1);
+    dir.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    if (dir.fd < 0) return fail(why_out, "Cannot open the directory", path);
+    *dir_out = dir;
+    return SOTTO_OK;
+}
+
+enum sotto_err datadir_open(const char *path, bool create, struct log *log, struct buffer *why_out,
+                            struct datadir *dir_out)
+{
+    struct datadir dir;
+    struct stat st;
     if (create && mkdir(path, 0700) != 0 && errno != EEXIST) {
         return fail(why_out, "Cannot make the data directory", path);
     }
-    dir.fd = open(path, O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    if (dir.fd < 0) return fail(why_out, "Cannot open the data directory", path);
+    enum sotto_err looked = datadir_look(path, why_out, &dir);
+    if (looked != SOTTO_OK) return looked;
     if (fstat(dir.fd, &st) == 0 && (st.st_mode & 077) != 0) {
         if (fchmod(dir.fd, st.st_mode & 0700) != 0) {
             enum sotto_err err = fail(why_out, "Others can read the data directory, and that cannot be changed for", path);

@@ -21,6 +21,9 @@ struct datadir {
     int lock_fd; /* -1: not ours */
 };
 
+/* Opens a directory of another's, to read in it: nothing of it is changed, and it may be on
+ * a medium that cannot be written to. Errors: NOT_FOUND, IO, INVALID; why_out has a sentence. */
+SOTTO_CHECKED enum sotto_err datadir_look(const char *path, struct buffer *why_out, struct datadir *dir_out);
 /* Opens the directory. create: makes it (and only it, not its parents).
  * Rights of group and others are taken away. Errors: NOT_FOUND, IO; why_out has
  * a sentence. */

@@ -95,7 +95,8 @@ void server_reload(struct server *s)
         if (load_tls(s, &fresh.config, &tls)) {
             take_values(s, &fresh);
             apply(s, tls);
-            LOG(s->log, LOG_INFO, "reload.done", LOG_S("tls", tls != NULL ? "read again" : "off"));
+            LOG(s->log, LOG_INFO, "reload.done", LOG_S("tls", tls != NULL ? "read again" : "off"),
+                LOG_U("not_after", atomic_load(&s->certificate_until_s)));
         }
         loaded_config_deinit(&fresh);
     }

@@ -170,6 +170,24 @@ def test_backup__place_that_cannot_be(server):
     assert code == 1 and "/proc/nowhere" in err
 
 
+def test_backup__where_the_servers_user_may_not_write(others_server, tmp_path):
+    tmp_path.chmod(0o755)
+    code, _, err = others_server.run("backup", tmp_path / "b")
+    assert code == 1 and "Permission denied" in err and "its user may write" in err
+
+
+def test_restore__leaves_the_backup_as_it_is(server, tmp_path):
+    """It may be somebody else's, or on a medium that cannot be written to."""
+    server.register("anna")
+    assert server.run("backup", tmp_path / "b")[0] == 0
+    (tmp_path / "b").chmod(0o755)
+    before = {p: p.stat() for p in [tmp_path / "b", *(tmp_path / "b").rglob("*")]}
+    assert sottod("restore", tmp_path / "b", "--data-dir", tmp_path / "r")[0] == 0
+    after = {p: p.stat() for p in [tmp_path / "b", *(tmp_path / "b").rglob("*")]}
+    assert {p: (s.st_mode, s.st_mtime_ns) for p, s in after.items()} == \
+        {p: (s.st_mode, s.st_mtime_ns) for p, s in before.items()}
+
+
 def test_backup__configuration_comes_along(make_server, tmp_path):
     server = make_server(config="server-name = Home\n").start()
     assert server.run("backup", tmp_path / "b")[0] == 0

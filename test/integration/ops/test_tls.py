@@ -29,6 +29,8 @@ def test_tls__serves_and_reloads(make_server, certificates):
     first[1].write_bytes(second[1].read_bytes())
     server.signal(signal.SIGHUP)
     server.wait_for_log("reload.done")
+    until = int(re.search(r"reload\.done .*not_after=(\d+)", server.log())[1])
+    assert until == int(re.search(r"^sotto_tls_not_after_seconds (\d+)$", server.http("GET", "/metrics")[2].decode(), re.M)[1])
     assert shown_certificate(server, second[0]) == "second"
     # Whoever is connected stays connected.
     assert channel.request("ping")["type"] == "pong"
