@@ -46,7 +46,7 @@ run: build ## installs what it needs, builds, and serves on http://127.0.0.1:808
 test-dependencies:
 	@tools/install-dependencies build test fuzz
 	@if [ -x tools/install-e2ee-dependencies ]; then tools/install-e2ee-dependencies; fi
-	@if [ -x tools/fetch-e2ee-sources ]; then tools/fetch-e2ee-sources $(abspath $(BUILD))/third_party; fi
+	@if [ -x tools/fetch-e2ee-sources ]; then tools/fetch-e2ee-sources "$(abspath $(BUILD))/third_party"; fi
 
 .PHONY: test
 test: test-dependencies ## every test: unit, integration, simulation, sanitizers, a minute of each fuzzer
