@@ -188,9 +188,24 @@ static void show_event(struct listener_state *l, const struct client_event *e)
 
 /* ---- Running ------------------------------------------------------------- */
 
+static sigset_t stop_signals(void)
+{
+    sigset_t set;
+    sigemptyset(&set);
+    sigaddset(&set, SIGINT);
+    sigaddset(&set, SIGTERM);
+    return set;
+}
+
+/* A name server that does not answer holds this up for many seconds: meanwhile Ctrl-C ends
+ * the process at once. The state on disk is whole at any moment. */
 static void connect_socket(struct listener_state *l)
 {
-    if (socket_open(l->loop, &l->url, l->tls, &socket_callbacks, l, &l->socket) != SOTTO_OK) {
+    sigset_t set = stop_signals();
+    (void)sigprocmask(SIG_UNBLOCK, &set, NULL);
+    enum sotto_err err = socket_open(l->loop, &l->url, l->tls, &socket_callbacks, l, &l->socket);
+    (void)sigprocmask(SIG_BLOCK, &set, NULL);
+    if (err != SOTTO_OK) {
         l->socket = NULL;
         client_closed(l->client, 1006, now_ms());
     }
@@ -255,10 +270,7 @@ static void run(struct listener_state *l, uint64_t until_ms)
 
 static bool watch_signals(struct listener_state *l)
 {
-    sigset_t set;
-    sigemptyset(&set);
-    sigaddset(&set, SIGINT);
-    sigaddset(&set, SIGTERM);
+    sigset_t set = stop_signals();
     if (sigprocmask(SIG_BLOCK, &set, NULL) != 0) return false;
     l->signals.fd = signalfd(-1, &set, SFD_NONBLOCK | SFD_CLOEXEC);
     l->signals.ready = on_signal;

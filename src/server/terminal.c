@@ -1,10 +1,11 @@
 #include "server/terminal.h"
 
+#include "base/prompt.h"
+
 #include <sodium.h>
 #include <stdio.h>
 #include <string.h>
 #include <strings.h>
-#include <termios.h>
 #include <unistd.h>
 
 /* A line without its end. Reads byte by byte: nothing of it stays in stdio. */
@@ -21,20 +22,6 @@ static bool read_line(int fd, char *out, size_t size)
     return len > 0;
 }
 
-static bool ask_hidden(const char *question, char *out, size_t size)
-{
-    struct termios before, quiet;
-    fputs(question, stderr);
-    if (tcgetattr(STDIN_FILENO, &before) != 0) return false;
-    quiet = before;
-    quiet.c_lflag &= ~(tcflag_t)ECHO;
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &quiet);
-    bool got = read_line(STDIN_FILENO, out, size);
-    tcsetattr(STDIN_FILENO, TCSAFLUSH, &before);
-    fputc('\n', stderr);
-    return got;
-}
-
 bool terminal_read_password(bool from_stdin, char *out, size_t size)
 {
     char again[512];
@@ -47,7 +34,8 @@ bool terminal_read_password(bool from_stdin, char *out, size_t size)
         fputs("sottod: there is no terminal to ask for the password; use --password-stdin.\n", stderr);
         return false;
     }
-    bool got = ask_hidden("New password: ", out, size) && ask_hidden("The same again: ", again, sizeof(again));
+    bool got = prompt_hidden("New password: ", out, size) &&
+               prompt_hidden("The same again: ", again, sizeof(again));
     bool same = got && strcmp(out, again) == 0;
     sodium_memzero(again, sizeof(again));
     if (!got) fputs("sottod: no password was given.\n", stderr);

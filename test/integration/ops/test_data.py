@@ -1,10 +1,14 @@
 """Backup, restore, check, and what is done about damaged data."""
 import base64
+import fcntl
 import json
 import os
 import pathlib
+import pty
+import signal
 import subprocess
 import tempfile
+import termios
 import threading
 
 import pytest
@@ -435,6 +439,23 @@ def test_payload__is_in_no_log(server):
     for secret in ("canary-9c1f", encoded, anna.token, "a-secret-password"):
         assert secret not in server.log()
         assert secret not in server.output()
+
+
+def test_operator__a_password_that_is_interrupted_leaves_the_echo_on(server):
+    main, other = pty.openpty()
+    process = subprocess.Popen([BIN / "sottod", "user", "add", "carla", "--data-dir", server.data], stdin=other,
+                               stdout=other, stderr=other, start_new_session=True,
+                               preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    shown = b""
+    while b"New password: " not in shown:
+        shown += os.read(main, 1024)
+    assert not termios.tcgetattr(other)[3] & termios.ECHO
+    os.write(main, b"long eno\x03")
+    assert process.wait(20) == -signal.SIGINT
+    assert termios.tcgetattr(other)[3] & termios.ECHO
+    os.close(other)
+    os.close(main)
+    assert server.run("user", "list", "--json")[1] == ""
 
 
 def test_operator__people_and_devices(server):

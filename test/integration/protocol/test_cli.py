@@ -477,6 +477,26 @@ def test_the_echo_comes_back_when_the_password_is_interrupted(server, tmp_path, 
     os.close(main)
 
 
+def test_a_name_that_is_not_found_out_can_be_interrupted(tmp_path):
+    """A name server that does not answer, and Ctrl-C meanwhile."""
+    if os.getuid() != 0 or subprocess.run(["unshare", "-m", "true"], capture_output=True, check=False).returncode != 0:
+        pytest.skip("takes root, and a mount namespace")
+    hosts, resolver = tmp_path / "hosts", tmp_path / "resolv.conf"
+    hosts.write_text("")
+    resolver.write_text("nameserver 127.0.0.77\n")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as silent, sotto.Server(tmp_path) as server:
+        silent.bind(("127.0.0.77", 53))
+        silent.settimeout(30)
+        p = Person(tmp_path / "home", server)
+        p.json("register", "anna", "--server", f"http://localhost:{server.port}", stdin="correct horse\n")
+        bind = f"mount --bind {hosts} /etc/hosts && mount --bind {resolver} /etc/resolv.conf && exec \"$@\""
+        listening = subprocess.Popen(["unshare", "-m", "sh", "-c", bind, "sh", SOTTO, "--home", p.home, "listen"],
+                                     env=p.environment(), stdout=subprocess.DEVNULL)
+        assert silent.recv(512)
+        listening.send_signal(signal.SIGINT)
+        assert listening.wait(20) == -signal.SIGINT
+
+
 def test_tls_is_verified(tmp_path):
     cert, key = str(tmp_path / "cert.pem"), str(tmp_path / "key.pem")
     subprocess.run(["openssl", "req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes",
