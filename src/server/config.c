@@ -248,6 +248,34 @@ static void value_error(struct loading *l, const char *key, const char *text)
     buffer_deinit(&where);
 }
 
+/* "(10s, sottod.conf:3)" */
+static void append_value(const struct loading *l, const struct option *o, struct buffer *out)
+{
+    buffer_printf(out, "%s (", o->key);
+    option_format(o, &l->result.config, out);
+    buffer_append_str(out, ", ");
+    config_describe_origin(&l->result, (size_t)(o - option_table), out);
+    buffer_append_str(out, ")");
+}
+
+/* A line about two values that do not go together: "where: key (value, where) relation other
+ * (value, where) rest". The first is the place of the one that somebody has set. */
+static void pair_error(struct loading *l, const char *key, const char *relation, const char *other_key, const char *rest)
+{
+    const struct option *one = option_find(slice_str(key)), *other = option_find(slice_str(other_key));
+    bool set = l->result.origins[one - option_table].kind != ORIGIN_DEFAULT;
+    struct buffer where;
+    buffer_init(&where, 2 * OPTION_TEXT_MAX);
+    config_describe_origin(&l->result, (size_t)((set ? one : other) - option_table), &where);
+    buffer_append_byte(&where, 0);
+    struct buffer *out = error_begin(l, (const char *)where.data);
+    append_value(l, one, out);
+    buffer_printf(out, " %s ", relation);
+    append_value(l, other, out);
+    buffer_printf(out, "%s\n", rest);
+    buffer_deinit(&where);
+}
+
 static void check_file(struct loading *l, const char *key, const char *path)
 {
     const char *why;
@@ -268,13 +296,13 @@ static void check_whole(struct loading *l)
     check_file(l, "tls-cert", c->tls_cert);
     check_file(l, "tls-key", c->tls_key);
     if (g->idle_timeout_ms <= g->heartbeat_ms) {
-        value_error(l, "idle-timeout", "it must be longer than heartbeat, or healthy connections are closed.");
+        pair_error(l, "idle-timeout", "must be longer than", "heartbeat", ", or healthy connections are closed.");
     }
     if (g->memory_max_bytes < g->window_bytes) {
-        value_error(l, "queue-memory", "it must hold at least one connection's window-bytes.");
+        pair_error(l, "queue-memory", "must hold at least one connection's", "window-bytes", ".");
     }
     if (g->connections_per_address_max > g->connections_max) {
-        value_error(l, "connections-per-address", "it is more than connections-max.");
+        pair_error(l, "connections-per-address", "must not be more than", "connections-max", ".");
     }
     /* libsodium refuses less. */
     if (c->argon2_memory_bytes != 0 && c->argon2_memory_bytes < 8192) {
@@ -304,7 +332,7 @@ static void find_and_read_file(struct loading *l)
     read_file(l, path, false);
     size_t data_dir = (size_t)(option_find(SLICE_LIT("data-dir")) - option_table);
     if (l->result.origins[data_dir].kind == ORIGIN_FILE) {
-        error_line(l, path, "data-dir cannot be set in the file that the data directory holds; use --config.");
+        value_error(l, "data-dir", "it cannot be set in the file that the data directory holds; use --config.");
     }
 }
 

@@ -3,6 +3,7 @@
 #include "server/server.h"
 
 #include <stdio.h>
+#include <string.h>
 #include <unistd.h>
 
 #define JSON_FLAG {"json", NULL, "one JSON object for each line of output"}
@@ -30,7 +31,7 @@ static const struct command commands[] = {
     {"restore", "DIR", 1, "Puts a backup into an empty data directory.", {{0}}, command_restore},
     {"check", "", 0, "Checks all stored data; the server must be stopped.", {{0}}, command_check},
     {"version", "", 0, "Prints the version.", {{0}}, command_version},
-    {"help", "", 0, "Prints this overview.", {{0}}, command_help},
+    {"help", "[COMMAND]", 0, "Prints this overview, or explains a command.", {{0}}, command_help},
     {"help settings", "", 0, "Lists the settings with their defaults.",
      {{"markdown", NULL, "as the tables of docs/operations.md"}}, command_help_settings},
     {0},
@@ -38,12 +39,17 @@ static const struct command commands[] = {
 
 int main(int argc, char *argv[])
 {
-    static char version[] = "version", help[] = "help";
+    static char version[] = "version", help[] = "help", help_flag[] = "--help";
     struct command_line line;
     struct buffer why;
     buffer_init(&why, 64 * 1024);
     if (argc == 2 && (strcmp(argv[1], "--version") == 0 || strcmp(argv[1], "-V") == 0)) argv[1] = version;
     if (argc == 2 && (strcmp(argv[1], "--help") == 0 || strcmp(argv[1], "-h") == 0)) argv[1] = help;
+    /* "help user add" is "user add --help". */
+    if (argc > 2 && strcmp(argv[1], "help") == 0 && argv[2][0] != '-' && strcmp(argv[2], "settings") != 0) {
+        memmove(argv + 1, argv + 2, (size_t)(argc - 2) * sizeof(*argv));
+        argv[argc - 1] = help_flag;
+    }
     if (command_line_parse(commands, argc, argv, (const char *const *)environ, &why, &line) != SOTTO_OK) {
         fprintf(stderr, "sottod: %.*sTry \"sottod help\".\n", (int)why.len, (const char *)why.data);
         buffer_deinit(&why);

@@ -51,6 +51,9 @@ def test_usage__help_and_version():
     for words in (["help"], ["--help"], ["help", "settings"], ["backup", "--help"], ["version"], ["--version"]):
         code, out, err = sottod(*words)
         assert code == 0 and out and not err, words
+    assert sottod("help", "user", "add") == sottod("user", "add", "--help")
+    code, _, err = sottod("help", "bakup")
+    assert code == 2 and '"backup"' in err
 
 
 def test_show__value_and_origin(tmp_path):

@@ -224,7 +224,7 @@ static void config__data_dir_in_its_own_file(void **state)
     const char *environment[] = {variable, NULL};
     buffer_clear(&f->errors);
     assert_false(load(f, NULL, environment, NULL));
-    expect_error(f, "data-dir cannot be set in the file that the data directory holds");
+    expect_error(f, "sottod.conf:1: data-dir: it cannot be set in the file that the data directory holds");
 }
 
 static void config__whole(void **state)
@@ -236,10 +236,19 @@ static void config__whole(void **state)
     assert_false(load(f, NULL, NULL, flags));
     expect_error(f, "--tls-cert: tls-cert: tls-key is missing: TLS needs both.");
     expect_error(f, "--tls-cert: tls-cert: cannot read /nowhere/cert.pem: No such file");
-    expect_error(f, "--idle-timeout: idle-timeout: it must be longer than heartbeat");
-    expect_error(f, "--queue-memory: queue-memory: it must hold");
-    expect_error(f, "--connections-per-address: connections-per-address: it is more than connections-max");
+    expect_error(f, "--idle-timeout: idle-timeout (30s, --idle-timeout) must be longer than heartbeat (1m, --heartbeat)");
+    expect_error(f, "--queue-memory: queue-memory (64KiB, --queue-memory) must hold at least one connection's window-bytes (1MiB, --window-bytes).");
+    expect_error(f, "--connections-per-address: connections-per-address (20, --connections-per-address) must not be more");
     expect_error(f, "--argon2-memory: argon2-memory: it must be 0 or at least 8KiB");
+}
+
+/* One of two that do not go together is the default: the other is named first. */
+static void config__whole__names_what_was_set(void **state)
+{
+    struct fixture *f = *state;
+    write_file(f, "port = 1\nheartbeat = 5m\n");
+    assert_false(load(f, f->file, NULL, NULL));
+    expect_error(f, "sottod.conf:2: idle-timeout (90s, default) must be longer than heartbeat (5m, ");
 }
 
 static void config__text_limits(void **state)
@@ -294,6 +303,7 @@ int main(void)
         TEST(config__file_by_environment), TEST(config__all_mistakes_at_once), TEST(config__overridden_mistake),
         TEST(config__other_programs_variables), TEST(config__missing_file), TEST(config__file_too_large),
         TEST(config__file_not_text), TEST(config__data_dir_in_its_own_file), TEST(config__whole),
+        TEST(config__whole__names_what_was_set),
         TEST(config__text_limits), cmocka_unit_test(options__table),
     };
     return cmocka_run_group_tests(tests, NULL, NULL);
