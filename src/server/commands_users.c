@@ -169,7 +169,7 @@ static void print_user(void *ctx, const struct profile *p)
         listing_print(l);
         return;
     }
-    if (l->count++ == 0) printf("%-20s %-36s %-5s %-20s %-20s %s\n", "NAME", "ID", "ADMIN", "CREATED", "LAST SEEN", "SHOWN AS");
+    if (l->count++ == 0) printf("%-20s %-36s %-5s %-20s %-20s %s\n", "NAME", "ID", "ADMIN", "CREATED", "LAST ONLINE", "SHOWN AS");
     format_time(p->created_ms, created);
     format_time(p->last_seen_ms, seen);
     id_format(p->id, id);
