@@ -8,6 +8,11 @@
  * target is left for the next round, or for the live events, so that nothing
  * comes twice and nothing is left out.
  *
+ * DAMAGE. Messages that cannot be read keep nobody from other conversations. Theirs is told
+ * with its last sequence: its members ask for what they miss, and get an error until it can
+ * be read again, or a backup was restored. A state that is damaged tells nothing. An error
+ * of the disk is another thing, and may pass: the round fails, and the cursor stays.
+ *
  * A round that stops in the middle leaves a partial cursor: (position, target,
  * conversation, sequence). All before that conversation is up to the target;
  * in it, messages up to that sequence have been given.
@@ -284,6 +289,14 @@ static bool member_here(const struct reading *r, struct id *conversation_out)
     return true;
 }
 
+/* Goes on with the next conversation. */
+static void pass_by(struct reading *r, struct id conversation)
+{
+    store_iter_destroy(&r->messages); /* RocksDB's may go on to fail where nothing is wrong */
+    (void)messages(r);
+    if (r->sink->unreadable != NULL) r->sink->unreadable(r->sink->ctx, conversation);
+}
+
 static enum sotto_err sync_all(struct reading *r, struct cursor *cursor, struct budget *budget, bool *done_out)
 {
     struct id id;
@@ -296,7 +309,10 @@ static enum sotto_err sync_all(struct reading *r, struct cursor *cursor, struct 
     for (store_iter_seek(r->members, key_slice(&key)); member_here(r, &id); store_iter_next(r->members)) {
         uint64_t sequence = id_eq(id, cursor->conversation) ? cursor->sequence : 0;
         enum sotto_err err = load_conversation(r, id);
-        if (err == SOTTO_ERR_NOT_FOUND) return SOTTO_ERR_CORRUPT;
+        if (err == SOTTO_ERR_CORRUPT || err == SOTTO_ERR_NOT_FOUND) {
+            pass_by(r, id);
+            continue;
+        }
         if (err != SOTTO_OK) return err;
         bool whole = true;
         cursor->conversation = id;
@@ -304,7 +320,12 @@ static enum sotto_err sync_all(struct reading *r, struct cursor *cursor, struct 
         if (budget->items == 0 || budget->bytes == 0) return SOTTO_OK;
         if (r->c.last_position > cursor->position)
             err = sync_conversation(r, cursor, budget, &cursor->sequence, &whole);
-        if (err != SOTTO_OK) return err;
+        if (err == SOTTO_ERR_CORRUPT) {
+            pass_by(r, id);
+            give_conversation(r, budget);
+        } else if (err != SOTTO_OK) {
+            return err;
+        }
         if (!whole) return SOTTO_OK;
     }
     *done_out = store_iter_valid(r->members) || store_iter_error(r->members) == SOTTO_OK;
@@ -476,7 +497,7 @@ static enum sotto_err count_unread(struct reading *r, uint64_t from, uint64_t to
 static enum sotto_err list_one(struct reading *r, struct id conversation, inbox_list_fn fn, void *ctx)
 {
     struct message last;
-    bool found;
+    bool found = false;
     uint64_t from, to, unread = 0;
     enum sotto_err err = load_conversation(r, conversation);
     if (err != SOTTO_OK) return err;
@@ -485,6 +506,11 @@ static enum sotto_err list_one(struct reading *r, struct id conversation, inbox_
     bounds(r, &from, &to);
     err = count_unread(r, from, to, &unread);
     if (err == SOTTO_OK) err = last_visible(r, from, to, &last, &found);
+    if (err == SOTTO_ERR_CORRUPT) {
+        store_iter_destroy(&r->messages);
+        found = false;
+        err = SOTTO_OK;
+    }
     if (err == SOTTO_OK) fn(ctx, &r->c, r->me, found ? &last : NULL, unread);
     return err;
 }
@@ -506,7 +532,7 @@ enum sotto_err inbox_list(struct store *store, struct id user, uint64_t now_ms, 
         more = given == limit;
         if (more) break;
         err = list_one(&r, id, fn, ctx);
-        if (err == SOTTO_ERR_NOT_FOUND) err = SOTTO_ERR_CORRUPT;
+        if (err == SOTTO_ERR_NOT_FOUND || err == SOTTO_ERR_CORRUPT) err = SOTTO_OK; /* its state: the others go on */
         given++;
     }
     if (err == SOTTO_OK && !store_iter_valid(r.members)) err = store_iter_error(r.members);

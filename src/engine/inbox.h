@@ -21,12 +21,15 @@ struct inbox_sink {
     /* Marks of `who` that moved since. delivered/read false: that one did not. */
     void (*marks)(void *ctx, const struct conversation *c, const struct member *me,
                   const struct member *who, bool delivered, bool read);
+    /* Something of it cannot be read: what was given of it is not all. May be NULL. */
+    void (*unreadable)(void *ctx, struct id conversation);
 };
 /* Continues from *cursor and moves it. Stops when about `max_bytes` of rows or
  * `max_items` items have been given; *done_out tells that everything up to the
  * snapshot's position has been given (then the cursor is whole).
  * Errors: SOTTO_ERR_NOT_FOUND the cursor is older than what retention has kept
- * (or partial beyond repair): take a snapshot; IO; CORRUPT. */
+ * (or partial beyond repair): take a snapshot; IO; CORRUPT, but not for what only one
+ * conversation suffers from. */
 SOTTO_CHECKED enum sotto_err inbox_sync(struct store *store, struct id user, uint64_t now_ms,
                                         size_t max_items, size_t max_bytes, const struct inbox_sink *sink,
                                         struct cursor *cursor, bool *done_out);
@@ -50,8 +53,8 @@ SOTTO_CHECKED enum sotto_err inbox_history(struct store *store, struct id user, 
 SOTTO_CHECKED enum sotto_err inbox_message(struct store *store, struct id user, struct id conversation,
                                            uint64_t sequence, const struct inbox_sink *sink);
 /* Conversations of the user in id order, after `after` (NULL: from the start),
- * with the last visible message (NULL if none is left) and the number of unread
- * messages from others, counted up to INBOX_UNREAD_MAX. */
+ * with the last visible message (NULL if none is left, or none can be read) and the number
+ * of unread messages from others, counted up to INBOX_UNREAD_MAX. */
 enum { INBOX_UNREAD_MAX = 200 };
 typedef void (*inbox_list_fn)(void *ctx, const struct conversation *c, const struct member *me,
                               const struct message *last, uint64_t unread);

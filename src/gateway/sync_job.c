@@ -35,6 +35,14 @@ static void on_marks(void *ctx, const struct conversation *c, const struct membe
     j->count += event_json_batch_marks(&j->w, c, who, delivered, read, &j->viewer);
 }
 
+static void on_unreadable(void *ctx, struct id conversation)
+{
+    const struct sync_job *j = ctx;
+    char id[ID_TEXT_LEN + 1];
+    id_format(conversation, id);
+    LOG(j->services->log, LOG_ERROR, "sync.unreadable", LOG_S("conversation", id));
+}
+
 static void on_listed(void *ctx, const struct conversation *c, const struct member *me, const struct message *last,
                       uint64_t unread)
 {
@@ -64,7 +72,8 @@ static void run_snapshot(struct sync_job *j, struct store *store)
 static void run_batch(struct sync_job *j, struct store *store)
 {
     static const struct inbox_sink proto = {
-        .conversation = on_conversation, .message = on_message, .marks = on_marks};
+        .conversation = on_conversation, .message = on_message, .marks = on_marks,
+        .unreadable = on_unreadable};
     struct inbox_sink sink = proto;
     sink.ctx = j;
     if (!j->poll) buffer_append_str(&j->text, "{\"type\":\"sync.batch\",\"events\":[");

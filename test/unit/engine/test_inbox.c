@@ -25,6 +25,8 @@ struct seen {
     size_t marks_count;
     struct id conversations[256];
     size_t conversations_count;
+    struct id unreadable[16];
+    size_t unreadable_count;
 };
 
 static void on_conversation(void *ctx, const struct conversation *c, const struct member *me)
@@ -52,9 +54,17 @@ static void on_marks(void *ctx, const struct conversation *c, const struct membe
                                                      who == me ? who->read.sequence : who->public_read};
 }
 
+static void on_unreadable(void *ctx, struct id conversation)
+{
+    struct seen *s = ctx;
+    assert_true(s->unreadable_count < 16);
+    s->unreadable[s->unreadable_count++] = conversation;
+}
+
 static struct inbox_sink sink_of(struct seen *s)
 {
-    return (struct inbox_sink){.ctx = s, .conversation = on_conversation, .message = on_message, .marks = on_marks};
+    return (struct inbox_sink){.ctx = s, .conversation = on_conversation, .message = on_message, .marks = on_marks,
+                               .unreadable = on_unreadable};
 }
 
 static struct seen *seen_clear(void)
@@ -606,6 +616,42 @@ static void inbox_list__pages(void **state)
     assert_false(more);
 }
 
+/* Messages or a state that cannot be read keep nobody from the other conversations; the one
+ * is told with its end, so that its members ask for what they miss. */
+static void inbox_sync__damage__keeps_no_other(void **state)
+{
+    struct fixture *f = *state;
+    for (unsigned peer = 2; peer <= 5; peer++)
+        for (int i = 0; i < 3; i++) (void)send(f, peer, 1, "x");
+    struct id rows = direct(1, 3), whole = direct(1, 4);
+    struct key damaged = key_message(rows, 2);
+    store_memory_damage(f->store, STORE_MESSAGE, key_slice(&damaged));
+    damaged = key_conversation(whole);
+    store_memory_damage(f->store, STORE_CONVERSATION, key_slice(&damaged));
+    for (size_t items = 1; items <= 100; items += 9) {
+        struct cursor cursor = {.epoch = 1};
+        struct seen *seen = seen_clear();
+        size_t readable = 0, told = 0;
+        (void)sync_all(f, 1, items, &cursor, seen);
+        assert_int_equal(cursor.position, engine_position(f->engine));
+        for (size_t i = 0; i < seen->messages_count; i++) {
+            assert_false(id_eq(seen->messages[i].conversation, whole));
+            readable += !id_eq(seen->messages[i].conversation, rows);
+        }
+        for (size_t i = 0; i < seen->conversations_count; i++) told += id_eq(seen->conversations[i], rows);
+        assert_int_equal(readable, 6);
+        assert_true(told >= 1);
+        assert_true(seen->unreadable_count >= 2);
+    }
+    struct inbox_page page = {.since = 1, .limit = 10};
+    struct inbox_sink sink = sink_of(seen_clear());
+    bool more;
+    assert_int_equal(inbox_history(f->store, user_id(1), rows, f->clock.wall_ms, &page, &sink, &more), SOTTO_ERR_CORRUPT);
+    struct listing all = {.count = 0};
+    assert_int_equal(inbox_list(f->store, user_id(1), f->clock.wall_ms, NULL, 10, on_listed, &all, &more), SOTTO_OK);
+    assert_int_equal(all.count, 3);
+}
+
 /* ---- A commit under way ---------------------------------------------------------- */
 
 struct commit {
@@ -677,6 +723,7 @@ int main(void)
         TEST(inbox_sync__in_pieces__the_same_once),
         TEST(inbox_sync__in_pieces__while_messages_arrive),
         TEST(inbox_sync__cursor__from_the_future_or_another_time),
+        TEST(inbox_sync__damage__keeps_no_other),
         TEST(inbox_sync__retention__an_old_cursor_is_told),
         TEST(inbox_sync__private_read__for_the_readers_own_devices),
         TEST(inbox_start__before_what_no_device_has_got),

@@ -280,7 +280,7 @@ static bool take_snapshot(struct world *w, struct device *d)
 static bool sync_round(struct world *w, struct device *d, size_t items, size_t bytes, bool *done)
 {
     struct round r = {w, *d};
-    struct inbox_sink sink = {&r, on_conversation, on_message, on_marks};
+    struct inbox_sink sink = {&r, on_conversation, on_message, on_marks, NULL};
     uint64_t now = clock_wall_ms(&w->clock.source);
     enum sotto_err err =
         inbox_sync(w->store, w->users[d->user], now, items, bytes, &sink, &r.device.cursor, done);

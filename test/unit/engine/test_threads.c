@@ -119,7 +119,7 @@ static void reader_marks(void *ctx, const struct conversation *c, const struct m
 static void *read_along(void *arg)
 {
     struct follower *r = arg;
-    struct inbox_sink sink = {r, reader_conversation, reader_message, reader_marks};
+    struct inbox_sink sink = {r, reader_conversation, reader_message, reader_marks, NULL};
     /* A round goes up to the position that it began with: the last must begin when
      * all has been written. */
     for (bool done = false, last = false; !done || !last;) {
