@@ -19,8 +19,7 @@
  * message may take as many frames as its sender likes. Those that are not small are
  * counted for all connections together and for those of each address; past
  * GATEWAY_PARTIAL_MAX, or the share of it that one address may have, the one that grows
- * is refused. None has longer than the request timeout. Whose body a proxy sends is
- * known when it is whole: until then it is no address's.
+ * is refused. None has longer than the request timeout.
  *
  * CUTTING. What a reader has not read is in the store, and it knows its cursor:
  * its queue is dropped, but for the rest of a frame that has begun to go out, and

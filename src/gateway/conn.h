@@ -150,8 +150,8 @@ struct conn_extra *conn_extra(struct conn *c);
 void conn_extra_trim(struct conn *c);
 void conn_hold(struct conn *c);
 void conn_release(struct conn *c);
-/* Whose request it is that `proxy` sends, from now on the connection's address. False:
- * too many connections from there. */
+/* Whose request it is that `proxy` sends, from now on the connection's address; nothing
+ * may be counted for it (conn_partial). False: too many connections from there. */
 SOTTO_CHECKED bool conn_find_client(struct conn *c, struct id proxy, const struct http_message *m);
 /* Leaves the registry and stops what a session had running. */
 void conn_leave(struct conn *c);

@@ -5,8 +5,9 @@
  * as one of: an operation's call, an upgrade to WebSocket, an event stream, a
  * long-poll, a page of the server's (health, metrics, web app), or an error.
  *
- * BODIES are counted while they arrive (conn.c). What a request has brought is
- * given back as soon as the request has begun.
+ * BODIES are counted while they arrive (conn.c), those that a proxy sends for the
+ * client that the head names; a proxy's own may be anybody's and are no address's.
+ * What a request has brought is given back as soon as the request has begun.
  *
  * SLOW READERS. Nothing ends a connection whose peer still reads its answer: the
  * time for the next request begins again as long as the queue gets shorter, and
@@ -22,7 +23,7 @@
 #include <stdlib.h>
 #include <strings.h>
 
-enum { PAGE_MAX = 8 * 1024 * 1024, BUSY_RETRY_MS = 1000 };
+enum { PAGE_MAX = 8 * 1024 * 1024, BUSY_RETRY_MS = 1000, CONNECTIONS_RETRY_MS = 60 * 1000 };
 
 struct http_state {
     struct http_parser *parser;
@@ -32,6 +33,7 @@ struct http_state {
     bool head;       /* answer without the body */
     bool serving;
     bool proxied;    /* each request may be another client's */
+    bool found;      /* whose the one under way is */
     struct id proxy;
 };
 
@@ -48,8 +50,9 @@ void http_state_create(struct conn *c, const struct id *proxy)
 static bool body_count(struct conn *c, size_t size)
 {
     size_t before = c->http->body_size;
+    bool of_proxy = c->http->proxied && id_eq(c->address->key, address_key(c->http->proxy));
     c->http->body_size = size;
-    return conn_partial(c, c->http->proxied ? NULL : c->address, before, size);
+    return conn_partial(c, of_proxy ? NULL : c->address, before, size);
 }
 
 static void body_drop(struct conn *c)
@@ -117,6 +120,7 @@ static void problem_answer(struct conn *c, enum problem p, unsigned status, cons
         if (status == http_problems[i].status && why == NULL) why = http_problems[i].why;
     if (why != NULL) buffer_append_str(&cs->call.why, why);
     if (p == PROBLEM_BUSY) cs->call.retry_after_ms = BUSY_RETRY_MS;
+    if (p == PROBLEM_RATE_LIMITED) cs->call.retry_after_ms = CONNECTIONS_RETRY_MS;
     struct json_writer w = cs->call.answer;
     json_begin_object(&w);
     problem_write(&w, p, (struct slice){0}, &cs->call);
@@ -171,6 +175,16 @@ static void refuse(struct conn *c, enum problem p, unsigned status, const char *
 {
     http_problem(c, p, status, why);
     http_done(c);
+}
+
+/* The same for one that has not arrived whole; the rest of it is not read. */
+static void refuse_part(struct conn *c, enum problem p, unsigned status, const char *why)
+{
+    c->http->keep_alive = false;
+    c->http->head = false;
+    http_problem(c, p, status, why);
+    body_drop(c); /* before the next reads on: it must not be refused for this one's sake */
+    conn_close(c, 0);
 }
 
 static void refuse_method(struct conn *c, const char *allow)
@@ -294,6 +308,18 @@ static bool request_special(struct conn *c, const struct http_message *m)
     return true;
 }
 
+static const char too_many_connections[] = "Too many connections from your address. Wait, then try again.";
+
+/* Whose request it is that a proxy sends: once for each, before any of its body is counted.
+ * False: too many connections from there. */
+static bool find_client(struct conn *c, const struct http_message *m)
+{
+    if (!c->http->proxied || c->http->found) return true;
+    SOTTO_ASSERT(c->http->body_size == 0);
+    c->http->found = conn_find_client(c, c->http->proxy, m);
+    return c->http->found;
+}
+
 static void request(struct conn *c, const struct http_message *m)
 {
     struct gateway *g = conn_loop(c)->gateway;
@@ -303,8 +329,10 @@ static void request(struct conn *c, const struct http_message *m)
     c->http->serving = true;
     conn_arm(c, 0);
     conn_block(c);
-    if (c->http->proxied && !conn_find_client(c, c->http->proxy, m)) {
-        refuse(c, PROBLEM_RATE_LIMITED, 0, "Too many connections from your address. Wait, then try again.");
+    bool found = find_client(c, m);
+    c->http->found = false; /* the next request's is not */
+    if (!found) {
+        refuse(c, PROBLEM_RATE_LIMITED, 0, too_many_connections);
         return;
     }
     if (request_special(c, m)) return;
@@ -333,15 +361,15 @@ size_t http_consume(struct conn *c, uint8_t *data, size_t len)
             c->flags |= CONN_IN_REQUEST;
             conn_arm(c, gateway_limits(conn_loop(c)->gateway)->request_timeout_ms);
         }
-        if (!body_count(c, http_parser_body_size(c->http->parser))) {
-            c->http->keep_alive = false;
-            c->http->head = false;
-            http_problem(c, PROBLEM_BUSY, 0, NULL);
-            body_drop(c); /* before the next reads on: it must not be refused for this one's sake */
-            conn_close(c, 0);
-        }
+        m = http_parser_head(c->http->parser);
+        if (m != NULL && !find_client(c, m)) refuse_part(c, PROBLEM_RATE_LIMITED, 0, too_many_connections);
+        else if (!body_count(c, http_parser_body_size(c->http->parser))) refuse_part(c, PROBLEM_BUSY, 0, NULL);
         return len;
     case HTTP_HEAD:
+        if (!find_client(c, m)) {
+            refuse_part(c, PROBLEM_RATE_LIMITED, 0, too_many_connections);
+            return len;
+        }
         buffer_append_str(stream_output(c->stream), "HTTP/1.1 100 Continue\r\n\r\n");
         conn_written(c);
         return used;
@@ -350,11 +378,8 @@ size_t http_consume(struct conn *c, uint8_t *data, size_t len)
         if (c->kind == CONN_HTTP && c->http != NULL) body_drop(c);
         return used;
     default:
-        c->http->keep_alive = false;
-        c->http->head = false;
-        http_problem(c, status == 413 || status == 414 || status == 431 ? PROBLEM_TOO_LARGE : PROBLEM_BAD_REQUEST,
-                     status, NULL);
-        conn_close(c, 0);
+        refuse_part(c, status == 413 || status == 414 || status == 431 ? PROBLEM_TOO_LARGE : PROBLEM_BAD_REQUEST,
+                    status, NULL);
         return len;
     }
 }

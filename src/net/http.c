@@ -193,6 +193,11 @@ bool http_parser_idle(const struct http_parser *p)
     return p->state == STATE_IDLE || p->state == STATE_COMPLETE || p->state == STATE_LAST;
 }
 
+const struct http_message *http_parser_head(const struct http_parser *p)
+{
+    return p->state == STATE_HEAD_END || p->state == STATE_BODY ? &p->message : NULL;
+}
+
 size_t http_parser_body_size(const struct http_parser *p)
 {
     return p->body.size;

@@ -57,6 +57,9 @@ SOTTO_CHECKED enum http_result http_parser_feed(struct http_parser *p, struct sl
                                                 unsigned *status_out);
 /* True between messages: the parser holds nothing and may be freed. */
 bool http_parser_idle(const struct http_parser *p);
+/* The message under way once its head is complete, as yet without a body; borrowed until the
+ * next call. NULL before that, and between messages. */
+const struct http_message *http_parser_head(const struct http_parser *p);
 /* Memory that the body takes, of the message under way or the one handed out. */
 size_t http_parser_body_size(const struct http_parser *p);
 /* Gives it back: the body handed out is gone; of one under way, what came. */

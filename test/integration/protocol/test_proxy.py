@@ -2,11 +2,12 @@
 import http.client
 import json
 import re
+import select
 
 import pytest
 
 import sotto
-from described import Rest, Socket, name, register
+from described import Rest, Socket, check_error, name, register
 
 
 def forwarded(address):
@@ -81,3 +82,68 @@ def test_metrics_are_for_this_machine(tmp_path):
         assert Rest(server).ok("GET", "/server")
     with sotto.Server(tmp_path, trusted_proxies="127.0.0.1", metrics="on") as server:
         assert server.http("GET", "/metrics", headers=forwarded("203.0.113.9"))[0] == 200
+
+
+BODY = b"x" * 1000000  # of a megabyte; 16 of them are the share of one address
+
+
+def begin_body(server, address):
+    """A login of which the last byte is missing; address None: the proxy's own."""
+    s = server.open()
+    said = b"X-Forwarded-For: %s\r\n" % address.encode() if address else b""
+    s.sendall(b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n%s"
+              b"Content-Length: %d\r\n\r\n%s" % (said, len(BODY), BODY[1:]))
+    return s
+
+
+def answer(s):
+    """(status, error) that has come."""
+    head, _, body = s.recv(65536).partition(b"\r\n\r\n")
+    check_error(error := json.loads(body), status := int(head.split()[1]))
+    return status, error["code"]
+
+
+def test_bodies_in_part_are_each_clients(tmp_path):
+    # One loop, so that no two of them grow at the same time.
+    with sotto.Server(tmp_path, trusted_proxies="127.0.0.1", io_threads=1) as server:
+        sockets = [begin_body(server, "203.0.113.9") for _ in range(24)]
+
+        def answered():
+            return select.select(sockets, [], [], 0)[0]
+        sotto.wait_for(lambda: len(answered()) >= 8, what="refusals")
+        others = [begin_body(server, address) for address in ["198.51.100.7"] * 2 + [None] * 20]
+        for s in others:
+            s.sendall(BODY[:1])
+            assert answer(s) == (400, "bad_json")
+        refused = answered()
+        assert len(refused) == 8 and all(answer(s) == (503, "busy") for s in refused)
+        for s in set(sockets) - set(refused):
+            s.sendall(BODY[:1])
+            assert answer(s) == (400, "bad_json")
+        for s in sockets + others:
+            s.close()
+
+
+def test_one_connection_carries_the_bodies_of_many(tmp_path):
+    """Each is counted for its own client, and given back to it."""
+    with sotto.Server(tmp_path, trusted_proxies="127.0.0.1", io_threads=1) as server:
+        with server.open() as s:
+            for i in range(40):
+                s.sendall(b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                          b"X-Forwarded-For: 203.0.113.%d\r\nContent-Length: %d\r\n\r\n%s" % (i % 3, len(BODY), BODY))
+                assert answer(s) == (400, "bad_json")
+        sockets = [begin_body(server, f"203.0.113.{i}") for i in range(3) for _ in range(16)]
+        for s in sockets:
+            s.sendall(BODY[:1])
+            assert answer(s) == (400, "bad_json")
+            s.close()
+
+
+@pytest.mark.parametrize("expect", [b"", b"Expect: 100-continue\r\n"])
+def test_a_body_of_a_client_with_too_many_connections_is_not_taken(tmp_path, expect):
+    with sotto.Server(tmp_path, trusted_proxies="127.0.0.1", connections_per_address=1) as server:
+        with Socket(server, headers=["X-Forwarded-For: 203.0.113.9"]), server.open() as s:
+            s.sendall(b"POST /api/v1/login HTTP/1.1\r\nHost: x\r\nContent-Type: application/json\r\n"
+                      b"X-Forwarded-For: 203.0.113.9\r\n%sContent-Length: 2\r\n\r\n" % expect)
+            assert answer(s) == (429, "rate_limited")
+            assert s.recv(1) == b""

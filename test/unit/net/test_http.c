@@ -306,6 +306,30 @@ static void http__largest_body__is_taken(void **state)
     buffer_deinit(&b);
 }
 
+static void http__head__is_known_before_its_body(void **state)
+{
+    (void)state;
+    struct slice line = SLICE_LIT("POST /a HTTP/1.1\r\n"), rest = SLICE_LIT(HOST "Content-Length: 2\r\n\r\n");
+    struct http_parser *p = http_parser_create(false);
+    const struct http_message *m, *head;
+    size_t used;
+    unsigned status;
+    assert_null(http_parser_head(p));
+    assert_int_equal(http_parser_feed(p, line, &used, &m, &status), HTTP_MORE);
+    assert_null(http_parser_head(p));
+    assert_int_equal(http_parser_feed(p, rest, &used, &m, &status), HTTP_MORE);
+    assert_non_null(head = http_parser_head(p));
+    assert_true(slice_is(head->path, "/a") && slice_is(http_header_get(head, "Host"), "a"));
+    assert_int_equal(http_parser_feed(p, SLICE_LIT("x"), &used, &m, &status), HTTP_MORE);
+    assert_non_null(head = http_parser_head(p));
+    assert_true(slice_is(http_header_get(head, "Host"), "a") && head->body.len == 0);
+    assert_int_equal(http_parser_feed(p, SLICE_LIT("y"), &used, &m, &status), HTTP_COMPLETE);
+    assert_null(http_parser_head(p));
+    assert_int_equal(http_parser_feed(p, line, &used, &m, &status), HTTP_MORE);
+    assert_null(http_parser_head(p));
+    http_parser_destroy(&p);
+}
+
 static void http__responses__are_understood(void **state)
 {
     (void)state;
@@ -379,6 +403,7 @@ int main(void)
         cmocka_unit_test(http__malformed__is_refused),
         cmocka_unit_test(http__oversize__is_refused),
         cmocka_unit_test(http__largest_body__is_taken),
+        cmocka_unit_test(http__head__is_known_before_its_body),
         cmocka_unit_test(http__responses__are_understood),
         cmocka_unit_test(http__unescape__decodes_or_refuses),
         cmocka_unit_test(http__query_get__finds_whole_names),
