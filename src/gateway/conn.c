@@ -7,10 +7,11 @@
  * with too many calls in flight, and any connection whose answers fill its
  * window, is blocked in the same way: who asks and does not read is not heard.
  *
- * ACCOUNTING. `counted` is what the gateway's sum knows of this connection's
- * queue. It is brought up to date when something is queued, when the queue is
- * empty again and before anybody is cut; the few bytes that one turn queues and
- * sends in between are not worth a counter. Past memory_max_bytes the loop that has
+ * ACCOUNTING. `counted` is what the gateway's sum knows of the memory that this
+ * connection's queue holds, which is more than is queued. It is brought up to date
+ * when something is queued, when the queue is empty again and before anybody is
+ * cut; the few bytes that one turn queues and sends in between are not worth a
+ * counter. Past memory_max_bytes the loop that has
  * most queued, whoever noticed, cuts its longest queues; one that has no more than an
  * equal part of the maximum cuts nobody, as the slow readers are another's.
  *
@@ -90,7 +91,7 @@ static void conn_received(struct stream *s, void *ctx, uint8_t *data, size_t len
 static void conn_drained(struct stream *s, void *ctx);
 static void conn_closed(struct stream *s, void *ctx, enum stream_end why);
 static size_t conn_unit(struct stream *s, void *ctx, struct slice queued);
-static size_t conn_count(struct conn *c, size_t queued);
+static size_t conn_count(struct conn *c, size_t held);
 static const struct stream_owner conn_owner = {
     .received = conn_received, .drained = conn_drained, .closed = conn_closed, .unit = conn_unit};
 
@@ -326,11 +327,11 @@ static size_t conn_unit(struct stream *s, void *ctx, struct slice queued)
     return c->kind == CONN_STREAM ? sse_event_len(queued) : queued.len;
 }
 
-/* Tells the sums how much is queued, and returns that of the gateway. */
-static size_t conn_count(struct conn *c, size_t queued)
+/* Tells the sums how much the queue holds, and returns that of the gateway. */
+static size_t conn_count(struct conn *c, size_t held)
 {
     struct gateway_loop *gl = conn_loop(c);
-    uint32_t now = queued > UINT32_MAX ? UINT32_MAX : (uint32_t)queued;
+    uint32_t now = held > UINT32_MAX ? UINT32_MAX : (uint32_t)held;
     size_t more = (size_t)now - c->counted; /* or less, modulo 2^64 */
     c->counted = now;
     atomic_fetch_add_explicit(&gl->queued_bytes, more, memory_order_relaxed);
@@ -361,7 +362,7 @@ void conn_written(struct conn *c)
     stream_flush_later(c->stream);
     /* A frame or two leave with this turn; only a queue is worth counting. */
     if (queued < CONN_COUNTED_MIN && c->counted == 0) return;
-    size_t sum = conn_count(c, queued);
+    size_t sum = conn_count(c, stream_held(c->stream));
     size_t max = gateway_limits(gl->gateway)->memory_max_bytes;
     if (max != 0 && sum > max) relieve_most(gl);
 }
@@ -384,19 +385,19 @@ static void conn_drained(struct stream *s, void *ctx)
 
 struct relief {
     struct conn *longest, *leaving; /* of those that are open, and of those that close */
-    size_t longest_queued, leaving_queued, leaving_sum;
+    size_t longest_held, leaving_held, leaving_sum;
 };
 static void relief_look(struct conn *c, void *ctx)
 {
     struct relief *r = ctx;
     if (c->counted == 0 || c->stream == NULL) return;
-    size_t queued = stream_queued(c->stream);
-    (void)conn_count(c, queued);
+    size_t held = stream_held(c->stream);
+    (void)conn_count(c, held);
     bool leaving = c->flags & CONN_CLOSING;
-    size_t *most = leaving ? &r->leaving_queued : &r->longest_queued;
-    if (leaving) r->leaving_sum += queued;
-    if (queued <= *most) return;
-    *most = queued;
+    size_t *most = leaving ? &r->leaving_held : &r->longest_held;
+    if (leaving) r->leaving_sum += held;
+    if (held <= *most) return;
+    *most = held;
     *(leaving ? &r->leaving : &r->longest) = c;
 }
 
@@ -427,7 +428,7 @@ void conn_relieve(struct gateway_loop *gl)
             continue;
         }
         if (r.longest == NULL) return;
-        LOG(g->services->log, LOG_WARN, "gateway.memory", LOG_U("queued", r.longest_queued));
+        LOG(g->services->log, LOG_WARN, "gateway.memory", LOG_U("queued", stream_queued(r.longest->stream)), LOG_U("held", r.longest_held));
         if (r.longest->kind == CONN_SOCKET || r.longest->kind == CONN_STREAM) {
             conn_cut(r.longest);
         } else { /* HTTP has no word for it in the middle of an answer */

@@ -83,7 +83,7 @@ struct conn {
     struct address_entry *address;
     uint64_t position;   /* of the last event given (see CONN_SYNCED) */
     uint32_t heard_tick; /* when bytes last came */
-    uint32_t counted;    /* bytes of the queue that the gateway's sum knows */
+    uint32_t counted;    /* bytes of the queue's memory that the gateway's sum knows */
     uint16_t flags;      /* enum conn_flag */
     uint16_t events;     /* live events since the queue was last empty */
     uint8_t holds;       /* calls and jobs in flight */

@@ -33,7 +33,7 @@ void gateway_metrics_init(struct gateway_metrics *m, struct metrics *r)
     for (size_t i = 0; i < CLOSE_CODES; i++)
         m->closes[i] = metrics_counter(r, "sotto_closes_total", close_labels[i], "Connections closed by us, by code.");
     m->closes_other = metrics_counter(r, "sotto_closes_total", "code=\"other\"", "");
-    m->queued_bytes = metrics_gauge(r, "sotto_output_queued_bytes", "", "Bytes queued for all connections, short queues not counted.");
+    m->queued_bytes = metrics_gauge(r, "sotto_output_queued_bytes", "", "Memory of the queues of all connections, short ones not counted.");
     for (size_t i = 0; i < 6; i++)
         m->limited[i] = metrics_counter(r, "sotto_rate_limited_total", buckets[i], "Requests refused for their rate.");
     m->auth_failures = metrics_counter(r, "sotto_auth_failures_total", "", "Tokens that were not valid.");

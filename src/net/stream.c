@@ -234,6 +234,7 @@ static void release_output(struct stream *s, struct output **queue)
     out->sent = 0;
     out->unit = 0;
     if (timer_running(&out->timer.timer)) {
+        if (out->bytes.size > QUEUE_KEEP) buffer_deinit(&out->bytes);
         buffer_clear(&out->bytes);
         return;
     }
@@ -364,6 +365,13 @@ size_t stream_queued(const struct stream *s)
     size_t queued = output_left(s->out);
     if (s->tls != NULL) queued += output_left(*tls_cipher(s->tls));
     return queued;
+}
+
+size_t stream_held(const struct stream *s)
+{
+    size_t held = output_held(s->out);
+    if (s->tls != NULL) held += output_held(*tls_cipher(s->tls));
+    return held;
 }
 
 size_t stream_unread(const struct stream *s)

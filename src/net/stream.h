@@ -90,7 +90,9 @@ struct buffer *stream_output(struct stream *s);
 void stream_flush_later(struct stream *s);
 /* Bytes queued and not yet taken by the kernel. */
 size_t stream_queued(const struct stream *s);
-/* That, and what the kernel holds that the peer has not acknowledged: gets smaller as
+/* The memory that the queue takes, at least what is queued. */
+size_t stream_held(const struct stream *s);
+/* What is queued, and what the kernel holds that the peer has not acknowledged: gets smaller as
  * long as the peer reads, however little. A system call. */
 size_t stream_unread(const struct stream *s);
 /* Stops or resumes reading (back-pressure towards the peer). */

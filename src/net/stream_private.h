@@ -84,6 +84,10 @@ static inline size_t output_left(const struct output *out)
 {
     return out == NULL ? 0 : out->bytes.len - out->sent;
 }
+static inline size_t output_held(const struct output *out)
+{
+    return out == NULL ? 0 : out->bytes.size;
+}
 
 /* --- listener.c --- */
 /* No delay, keep-alive and user timeout. */

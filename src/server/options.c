@@ -86,7 +86,7 @@ const struct option option_table[] = {
     {limits, "lag-timeout", OPTION_DURATION, AT(limits.lag_timeout_ms), 100, DAYS(1), NULL, NULL, true,
      "A reader that makes no progress for so long is cut and may resume."},
     {limits, "queue-memory", OPTION_BYTES, AT(limits.memory_max_bytes), KIB(64), GIB(1024), NULL, NULL, true,
-     "Queued for all connections together; past it the slowest are cut and may resume."},
+     "Memory of what is queued for all connections together; past it the slowest are cut and may resume."},
     {limits, "heartbeat", OPTION_DURATION, AT(limits.heartbeat_ms), 100, DAYS(1), NULL, NULL, true,
      "A connection that is silent for so long gets a ping."},
     {limits, "idle-timeout", OPTION_DURATION, AT(limits.idle_timeout_ms), 200, DAYS(7), NULL, NULL, true,

@@ -385,6 +385,14 @@ def slow_socket(server):
     return s
 
 
+def slow_reader(server, device):
+    """The same, as a WebSocket, signed in and live."""
+    s = sotto.Socket(type("Slow", (), {"open": lambda *_, **__: slow_socket(server)})())
+    s.hello(device)
+    s.expect("sync.done")
+    return s
+
+
 def test_a_long_answer_is_read_slowly_to_its_end(tmp_path):
     """For longer than an idle connection lasts, and a closed one. Who reads nothing is cut."""
     with sotto.Server(tmp_path, keepalive_timeout="1s") as server:
@@ -421,9 +429,7 @@ def test_a_long_answer_over_a_socket_is_read_slowly_to_its_end(tmp_path):
         a, b = register(server), register(server)
         flood(a, b, 20, size=30000)
         conversation = b.api.ok("GET", "/conversations")["conversations"][0]["conversationId"]
-        with sotto.Socket(type("Slow", (), {"open": lambda *_, **__: slow_socket(server)})()) as s:
-            s.hello(b)
-            s.expect("sync.done")
+        with slow_reader(server, b) as s:
             s.send({"type": "history.get", "id": "h", "conversationId": conversation, "since": 0, "limit": 20})
             got = b""
             while len(got) < 520000:
@@ -533,7 +539,6 @@ def test_memory_for_all_connections_is_bounded(tmp_path):
     with sotto.Server(tmp_path, window_bytes="1MiB", queue_memory="4MiB", lag_timeout="60s") as server:
         readers = [register(server) for _ in range(12)]
         sockets = [r.connect() for r in readers]
-        begin = anonymous_bytes(server)
         problems = []
 
         def fill(reader):
@@ -548,7 +553,7 @@ def test_memory_for_all_connections_is_bounded(tmp_path):
         for t in threads:
             t.join(100)
         assert problems == [] and not any(t.is_alive() for t in threads)
-        assert anonymous_bytes(server) - begin < 200 << 20
+        sotto.wait_for(lambda: metric(server, "sotto_output_queued_bytes") <= 4 << 20, what="the sum to be below its bound")
         cuts = 0
         for r, s in zip(readers, sockets):
             chain = Chain()
@@ -565,6 +570,20 @@ def test_memory_for_all_connections_is_bounded(tmp_path):
                     s = Socket(server)
                     s.hello(r, cursor)
             s.close()
+        assert cuts > 0, "nobody was too slow"
+
+
+@pytest.mark.parametrize("memory,cut", [("4MiB", 0), ("1536KiB", 1)])
+def test_the_memory_of_a_queue_counts_and_not_only_what_is_in_it(tmp_path, memory, cut):
+    """What has just become longer than a megabyte holds two."""
+    with sotto.Server(tmp_path, window_bytes="1MiB", queue_memory=memory, lag_timeout="60s") as server:
+        a, b = register(server), register(server)
+        with slow_reader(server, b):
+            sotto.wait_for(lambda: a.send(b, "x" * 60000) and metric(server, "sotto_output_queued_bytes") > 1 << 20
+                           or metric(server, 'sotto_closes_total{code="4001"}'), what="a queue")
+            for _ in range(10):  # the window is full: nothing more is queued
+                a.send(b, "x" * 60000)
+            assert metric(server, 'sotto_closes_total{code="4001"}') == cut
 
 
 # -- Storms ------------------------------------------------------------------------

@@ -229,12 +229,14 @@ static void check_shrinking(bool tls)
     size_t queued = LEN, least = LEN;
     for (; queued > 0; queued = stream_queued(n->server.stream)) {
         size_t most = queued * TIMES_MAX > KEPT_MAX ? queued * TIMES_MAX : KEPT_MAX;
-        assert_true(stream_output(n->server.stream)->size <= most);
+        size_t held = stream_held(n->server.stream);
+        assert_true(held >= queued && held >= stream_output(n->server.stream)->size && held <= most);
         least = queued;
         loop_turn(n->loop, 20);
     }
     assert_true(least < LEN / 40); /* it was looked at when there was little left */
     TURN_UNTIL(n, n->client.received.len == LEN);
+    assert_true(stream_held(n->server.stream) <= KEPT_MAX);
     free(data);
     net_destroy(n);
 }
