@@ -17,6 +17,25 @@ from described import name, register
 SOTTO = str(sotto.BIN / "sotto")
 
 
+started = []  # what may have to be ended after a test
+
+
+@pytest.fixture(autouse=True)
+def nothing_runs_on():
+    yield
+    for process in started:
+        if process.poll() is None:
+            process.kill()
+            process.wait()
+    started.clear()
+
+
+def start(arguments, **how):
+    """Like subprocess.Popen; does not outlive the test."""
+    started.append(subprocess.Popen(arguments, **how))
+    return started[-1]
+
+
 class Person:
     """One state directory."""
 
@@ -38,8 +57,8 @@ class Person:
         return [json.loads(line) for line in out.splitlines()]
 
     def listen(self, *arguments):
-        return subprocess.Popen([SOTTO, "--home", self.home, "listen", "--json", *arguments], text=True,
-                                stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment())
+        return start([SOTTO, "--home", self.home, "listen", "--json", *arguments], text=True,
+                     stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=self.environment())
 
 
 class Other:
@@ -143,24 +162,18 @@ def test_listen_reconnects_and_misses_nothing(tmp_path):
 def test_listen_ends_when_it_should(people):
     anna, ben = people
     first = ben.listen()
-    second = None
-    try:
-        anna.json("send", ben.name, "hello")
-        assert json.loads(first.stdout.readline())["text"] == "hello"
-        second = ben.listen("--for", "30")
-        assert first.wait(20) == 1 and "taken over" in first.stderr.read()
-        second.send_signal(signal.SIGINT)
-        assert second.wait(20) == 0
-        third = ben.listen()
-        device, = ben.json("devices")
-        anna.json("send", ben.name, "third")
-        assert json.loads(third.stdout.readline())["text"] == "third"
-        ben.json("devices", "revoke", str(device["deviceId"]))
-        assert third.wait(20) == 3
-    finally:
-        for p in (first, second):
-            if p and p.poll() is None:
-                p.kill()
+    anna.json("send", ben.name, "hello")
+    assert json.loads(first.stdout.readline())["text"] == "hello"
+    second = ben.listen("--for", "30")
+    assert first.wait(20) == 1 and "taken over" in first.stderr.read()
+    second.send_signal(signal.SIGINT)
+    assert second.wait(20) == 0
+    third = ben.listen()
+    device, = ben.json("devices")
+    anna.json("send", ben.name, "third")
+    assert json.loads(third.stdout.readline())["text"] == "third"
+    ben.json("devices", "revoke", str(device["deviceId"]))
+    assert third.wait(20) == 3
 
 
 def test_a_new_device_gets_what_came_before_its_first_listen(people, tmp_path):
@@ -268,8 +281,8 @@ def test_waiting_outlives_a_restart(tmp_path):
         anna, ben = Person(tmp_path / "a", server), Person(tmp_path / "b", server)
         for p, n in ((anna, "anna"), (ben, "ben")):
             p.json("register", n, "--server", server.url, stdin="correct horse\n")
-        sending = subprocess.Popen([SOTTO, "--home", anna.home, "--json", "send", "ben", "x", "--wait", "delivered"],
-                                   stdout=subprocess.PIPE, text=True, env=anna.environment())
+        sending = start([SOTTO, "--home", anna.home, "--json", "send", "ben", "x", "--wait", "delivered"],
+                        stdout=subprocess.PIPE, text=True, env=anna.environment())
         sotto.wait_for(lambda: ben.json("conversations"), what="the message")
         server.kill()
         assert sending.poll() is None
@@ -346,8 +359,8 @@ def test_a_terminal_without_utf8_gets_ascii(people):
     anna.json("send", ben.name, "\u00db31m")  # its second byte starts a control sequence in Latin-1
     for language, expected in (("C", b"\\xc3\\x9b31m"), ("C.UTF-8", "\u00db31m".encode())):
         main, other = pty.openpty()
-        process = subprocess.Popen([SOTTO, "--home", ben.home, "history", anna.name], stdin=other, stdout=other,
-                                   stderr=other, env={**ben.environment(), "LC_ALL": language})
+        process = start([SOTTO, "--home", ben.home, "history", anna.name], stdin=other, stdout=other, stderr=other,
+                        env={**ben.environment(), "LC_ALL": language})
         os.close(other)
         assert process.wait(30) == 0
         assert expected in os.read(main, 4096)
@@ -441,8 +454,8 @@ def test_what_is_refused_later_is_named(people):
 def test_the_password_is_not_echoed(server, tmp_path):
     main, other = pty.openpty()
     p = Person(tmp_path / "pty", server)
-    process = subprocess.Popen([SOTTO, "--home", p.home, "register", name(), "--server", server.url], stdin=other,
-                               stdout=subprocess.PIPE, stderr=other, env=p.environment(), text=True)
+    process = start([SOTTO, "--home", p.home, "register", name(), "--server", server.url], stdin=other,
+                    stdout=subprocess.PIPE, stderr=other, env=p.environment(), text=True)
     os.close(other)
     shown = b""
     for prompt in (b"Password: ", b"Once more: "):
@@ -455,13 +468,19 @@ def test_the_password_is_not_echoed(server, tmp_path):
     os.close(main)
 
 
+def own_terminal():
+    """In the child: its input is its terminal, and keys do what they do, whatever started the tests."""
+    fcntl.ioctl(0, termios.TIOCSCTTY, 0)
+    for number in (signal.SIGINT, signal.SIGQUIT):
+        signal.signal(number, signal.SIG_DFL)
+
+
 @pytest.mark.parametrize("key", [b"\x03", b"\x1c", b"\x1a"])
 def test_the_echo_comes_back_when_the_password_is_interrupted(server, tmp_path, key):
     main, other = pty.openpty()
     p = Person(tmp_path / "pty", server)
-    process = subprocess.Popen([SOTTO, "--home", p.home, "login", "anna", "--server", server.url], stdin=other,
-                               stdout=other, stderr=other, env=p.environment(), start_new_session=True,
-                               preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))
+    process = start([SOTTO, "--home", p.home, "login", "anna", "--server", server.url], stdin=other, stdout=other,
+                    stderr=other, env=p.environment(), start_new_session=True, preexec_fn=own_terminal)
     shown = b""
     while b"Password: " not in shown:
         shown += os.read(main, 1024)
@@ -516,7 +535,7 @@ def test_tls_is_verified(tmp_path):
         wrong = Person(tmp_path / "wrong", server)
         code, _, err = wrong.run("register", "ben", "--server", f"https://127.0.0.1:{server.port}", "--ca", cert,
                                  stdin="correct horse\n")
-        assert code == 4  # the certificate is for another name
+        assert code == 4 and "certificate" in err  # which is for another name
         moved = f"https://127.0.0.1:{server.port}"
         _, _, err = p.run("listen", "--for", "1", "--server", moved)
         assert f"No connection to {moved}" in err and "certificate" in err

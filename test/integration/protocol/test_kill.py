@@ -116,16 +116,17 @@ def test_kill_sweep(tmp_path, seed):
     print(f"seed {seed}, {rounds} rounds")
     server = sotto.Server(tmp_path, store_write_buffer="256KiB", log_level="warn")
     server.start()
-    port = server.port
+    threads = []
     try:
-        server.settings["port"] = str(port)
+        server.settings["port"] = str(server.port)
         people = [register(server) for _ in range(SENDERS)]
         target = register(server)
         reader = Reader(server, target)
         with target.connect() as s:
             reader.cursor = s.cursor
         senders = [Sender(server, p, target, f"s{i}") for i, p in enumerate(people)]
-        for t in [reader, *senders]:
+        threads += [reader, *senders]
+        for t in threads:
             t.start()
         for number in range(rounds):
             before = sum(len(s.acked) for s in senders)
@@ -134,7 +135,7 @@ def test_kill_sweep(tmp_path, seed):
             server.start()
             if number % 10 == 9:  # make sure that the rounds are not empty
                 sotto.wait_for(lambda: sum(len(s.acked) for s in senders) > before, 20, "progress")
-            assert not [t.problem for t in [reader, *senders] if t.problem]
+            assert not [t.problem for t in threads if t.problem]
         for s in senders:
             s.stopping.set()
         for s in senders:
@@ -142,7 +143,7 @@ def test_kill_sweep(tmp_path, seed):
             assert s.problem is None and not s.is_alive()
         verify(server, senders, target, reader)
     finally:
-        for t in [*senders, reader]:
+        for t in threads:
             t.stopping.set()
         server.kill()
     code, out, err = server.run("check")
