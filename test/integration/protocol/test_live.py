@@ -6,7 +6,8 @@ import time
 import pytest
 
 import sotto
-from described import (Chain, Rest, Socket, Stream, anonymous_bytes, b64, history, message, poll, register, seen)
+from described import Chain, Rest, Socket, Stream, anonymous_bytes, message, poll, register
+from test_operations import keys
 
 
 def status(event, who):
@@ -17,16 +18,17 @@ def status(event, who):
 
 def test_presence_comes_and_goes(tmp_path):
     with sotto.Server(tmp_path) as server:
-        a, b = register(server), register(server)
+        a, b, c = register(server), register(server), register(server)
         with a.connect() as s:
-            assert status(s.request("presence.watch", userIds=[b.user_id]), b)["status"] in ("offline", "recently")
+            assert status(s.request("presence.watch", userIds=[b.user_id]), b) == \
+                {"userId": b.user_id, "status": "offline"}
             with b.connect():
                 assert status(s.expect("presence"), b)["status"] == "online"
             gone = status(s.expect("presence"), b)
-            assert gone["status"] in ("recently", "offline") and "lastSeenAt" in gone
-            s.request("presence.watch", userIds=[])
-            with b.connect():
-                assert [e for e in s.quiet() if e["type"] == "presence"] == []
+            assert gone["status"] == "recently" and "lastSeenAt" in gone
+            s.request("presence.watch", userIds=[c.user_id])
+            with b.connect(), c.connect():
+                assert [u["userId"] for u in s.expect("presence")["users"]] == [c.user_id]
 
 
 def test_presence_between_two_polls(tmp_path):
@@ -177,7 +179,7 @@ def test_typing_is_told_and_not_kept(tmp_path):
 # -- Limits --------------------------------------------------------------------
 
 def test_limits_say_when_to_come_back(tmp_path):
-    with sotto.Server(tmp_path, limit_device="2/s burst 5") as server:
+    with sotto.Server(tmp_path, limit_device="20/m burst 5") as server:
         a, b = register(server), register(server)
         with a.connect() as s:
             for i in range(12):
@@ -195,26 +197,26 @@ def test_limits_say_when_to_come_back(tmp_path):
         sotto.wait_for(allowed, 10, "the bucket to fill")
 
 
-@pytest.mark.parametrize("option,value", [("limit_user", "1/s burst 3"), ("limit_address", "1/s burst 6")])
-def test_request_limits(tmp_path, option, value):
+@pytest.mark.parametrize("option,value,fit", [("limit_user", "1/h burst 3", 3),
+                                              ("limit_address", "1/h burst 6", 5)])  # registering was one
+def test_request_limits(tmp_path, option, value, fit):
     with sotto.Server(tmp_path, **{option: value}) as server:
         a = register(server)
-        codes = [a.api.call("GET", "/account")[0] for _ in range(12)]
-        assert 200 in codes and 429 in codes and set(codes) == {200, 429}
+        assert [a.api.call("GET", "/account")[0] for _ in range(8)] == [200] * fit + [429] * (8 - fit)
 
 
 def test_pair_bundle_and_typing_limits(tmp_path):
-    with sotto.Server(tmp_path, limit_conversation="1/s burst 2", limit_bundles="1/s burst 2",
-                      limit_typing="1/s burst 2") as server:
+    with sotto.Server(tmp_path, limit_conversation="1/h burst 2", limit_bundles="1/h burst 2",
+                      limit_typing="1/h burst 2") as server:
         a, b, c = register(server), register(server), register(server)
+        b.api.ok("PUT", "/keys", keys())
         conversation = a.send(b)["conversationId"]
         a.send(b)
         a.api.refused("rate_limited", "POST", "/messages", message(b))
         a.send(c)  # another conversation has its own
-        codes = [a.api.call("POST", f"/users/{b.user_id}/bundles", {})[1].get("code") for _ in range(4)]
-        assert "rate_limited" in codes
-        codes = [a.api.call("POST", "/typing", {"conversationId": conversation})[1].get("code") for _ in range(4)]
-        assert "rate_limited" in codes
+        for path, body in ((f"/users/{b.user_id}/bundles", {}), ("/typing", {"conversationId": conversation})):
+            codes = [a.api.call("POST", path, body)[1].get("code") for _ in range(4)]
+            assert codes == [None, None, "rate_limited", "rate_limited"]
 
 
 def test_too_many_connections(tmp_path):
@@ -226,7 +228,7 @@ def test_too_many_connections(tmp_path):
                 held.append(Socket(server))
             except (sotto.Problem, sotto.Closed, OSError):
                 refused += 1
-        assert refused >= 8
+        assert refused + len(held) == 16 and 6 <= len(held) <= 8  # an end before may not have been seen yet
         for s in held:
             s.close()
         sotto.wait_for(lambda: _connects(d), 10, "room for a connection")
@@ -447,7 +449,7 @@ def test_a_ping_in_a_backlog_is_answered(server):
     flood(a, b, 60, size=60000)
     with sotto.Socket(server) as s:
         s.send({"type": "hello", "token": b.token, "cursor": cursor})
-        time.sleep(0.5)  # the queue is long now
+        sotto.wait_for(lambda: metric(server, "sotto_output_queued_bytes") > 0, what="a long queue")
         s.send_frame(9, b"still there?")
         opcode = text = None
         while opcode != 10:
@@ -625,7 +627,7 @@ def test_reconnect_storm(server):
             friend.send(d, str(i))
     for t in threads:
         t.join(60)
-    assert problems == []
+    assert problems == [] and not any(t.is_alive() for t in threads)
 
 
 def test_many_that_never_say_hello(server):

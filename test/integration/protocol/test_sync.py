@@ -147,8 +147,11 @@ def test_live_events_during_a_backlog_come_after_it(server):
     a, b = register(server), register(server)
     with b.connect() as s:
         cursor = s.cursor
-    for i in range(300):
-        a.send(b, str(i)) if i % 50 == 0 else None
+    with a.connect() as s:
+        for i in range(300):
+            s.tell("message.send", id=str(i), **message(b, str(i) + "x" * 600))
+        for i in range(300):
+            s.expect("message.sent")
     stop = threading.Event()
 
     def talk():
@@ -161,18 +164,16 @@ def test_live_events_during_a_backlog_come_after_it(server):
     t = threading.Thread(target=talk)
     t.start()
     try:
-        chain, done = Chain(), 0
-        for _ in range(15):
+        for _ in range(15):  # from the same place again, with more to bring each time
+            chain = Chain()
             with b.connect(cursor) as s:
                 for e in s.backlog:
                     if e["type"] == "message.new":
                         chain.add(e)
                 target = chain.sequence + 5
+                assert target > 300
                 while chain.sequence < target:
                     chain.add(s.expect("message.new"))
-                cursor = s.cursor
-                done += 1
-        assert done == 15
     finally:
         stop.set()
         t.join()
@@ -271,7 +272,7 @@ def test_two_devices_race_their_cursors(server):
         a.send(b, str(i))
     for t in threads:
         t.join(60)
-    assert problems == []
+    assert problems == [] and not any(t.is_alive() for t in threads)
 
 
 # -- One channel per device ------------------------------------------------------
@@ -486,8 +487,9 @@ def test_sse_heartbeat_and_refusals(tmp_path):
         d = register(server)
         stream = Stream(d)
         stream.sync()
-        sent = threading.Timer(1.0, lambda: register(server).send(d, "after a while"))
-        sent.start()
+        while stream.buffer.count(b"\n\n") < 2:  # nothing else comes
+            stream.buffer += stream.socket.recv(65536)
+        register(server).send(d, "after a while")
         event = stream.read()
         while event["type"] != "message.new":
             event = stream.read()
@@ -509,11 +511,11 @@ def test_drain_tells_everyone(tmp_path):
         t.start()
         sotto.wait_for(lambda: a.api.ok("GET", f"/presence/{c.user_id}")["users"][0]["status"] == "online", what="a poll")
         server.signal(15)
-        assert s.wait_closed() in (1001, 4000)
+        assert s.wait_closed() == 4000
         event = stream.read()
         while event["type"] != "close":
             event = stream.read()
-        assert event["code"] in (1001, 4000)
+        assert event["code"] == 4000
         assert server.wait() == 0
         t.join()
         status, error = answers[0]
@@ -526,16 +528,14 @@ def test_heartbeat_and_silence(tmp_path):
     with sotto.Server(tmp_path, heartbeat="200ms", idle_timeout="600ms") as server:
         d = register(server)
         with d.connect() as s:
-            s.socket.settimeout(5)
             opcode, _ = s.read_frame()
             assert opcode == 9  # and it is not answered
-            begin = time.monotonic()
             while True:
                 opcode, payload = s.read_frame()
                 if opcode == 8:
                     break
                 assert opcode == 9
-            assert int.from_bytes(payload[:2], "big") == 4001 and time.monotonic() - begin < 5
+            assert int.from_bytes(payload[:2], "big") == 4001
         with d.connect() as s:  # pongs keep it alive past several timeouts
             end = time.monotonic() + 1.5
             while time.monotonic() < end:
