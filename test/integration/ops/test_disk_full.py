@@ -33,7 +33,7 @@ def test_disk_full__in_a_namespace(tmp_path):
     done = subprocess.run([*unshare, "sh", "-c", script, "sh", sys.executable, "-B", "-m", "pytest", "-q", "-x",
                            "-p", "no:cacheprovider", "--basetemp", str(tmp_path / "inner"), __file__],
                           env={**os.environ, INSIDE: str(disk)}, capture_output=True, text=True, check=False)
-    assert done.returncode == 0, done.stdout[-6000:] + done.stderr[-2000:]
+    assert done.returncode == 0 and "3 passed" in done.stdout, done.stdout[-6000:] + done.stderr[-2000:]
 
 
 inside = pytest.mark.skipif(INSIDE not in os.environ, reason="runs in the inner half")
@@ -109,7 +109,6 @@ def test_disk_full__refuses_reads_recovers(reserve, leave):
             [m["messageId"] for m in [first, *acknowledged, last]]
     code, out, err = server.run("check")
     assert code == 0, out + err
-    assert server.stop() is None
 
 
 def try_send(anna, ben):

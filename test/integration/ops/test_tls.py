@@ -66,7 +66,7 @@ def test_tls__nothing_older_than_1_3(make_server, certificates):
     context = ssl.create_default_context(cafile=str(cert))
     context.maximum_version = ssl.TLSVersion.TLSv1_2
     with socket.create_connection(("127.0.0.1", server.port), 10) as plain:
-        with pytest.raises(ssl.SSLError):
+        with pytest.raises(ssl.SSLError, match="PROTOCOL_VERSION"):
             context.wrap_socket(plain, server_hostname="127.0.0.1")
 
 
