@@ -50,8 +50,6 @@ void sign_in_join(struct conn *c, const struct sign_in *s)
     memset(&conn_extra(c)->sync, 0, sizeof(c->extra->sync));
     c->extra->sync.first = true;
     gauge_add(g->metrics.sessions, 1);
-    /* A WebSocket counts from its upgrade, the others from their request, which is now. */
-    if (c->kind != CONN_SOCKET) conn_renumber(c);
     if (registry_add(g->registry, &c->session, s->user, s->device, gateway_wall_ms(g), &replaced))
         gateway_close_session(g, replaced, CLOSE_REPLACED);
 }

@@ -88,6 +88,7 @@ struct call_state *events_call(struct conn *c, const struct http_message *reques
 {
     struct call_state *cs = call_create(c, op);
     struct call *call = &cs->call;
+    conn_renumber(c); /* it counts from now, as a WebSocket does from its upgrade, however long signing in takes */
     struct event_request *r = arena_zalloc(&call->arena, sizeof(*r));
     SOTTO_ASSERT(r != NULL);
     call->context = r;

@@ -501,6 +501,11 @@ def test_who_leaves_while_signing_in_is_no_fault_of_the_server(server):
                 s.sendall(request)
             s.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))  # a reset
             s.close()
+
+    def all_gone():
+        text = server.http("GET", "/metrics")[2].decode()
+        return sum(int(n) for n in re.findall(r"^sotto_connections\{.*\} (\d+)$", text, re.M)) == 1  # this one's
+    sotto.wait_for(all_gone, what="the end of those who left")
     with d.connect():
         pass
     assert "gateway.internal" not in server.log()[before:]
