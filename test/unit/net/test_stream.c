@@ -201,6 +201,30 @@ static void stream__close__gives_up_on_a_peer_that_never_reads(void **state)
     net_destroy(n);
 }
 
+static void stream__close__keeps_no_memory_while_it_lingers(void **state)
+{
+    (void)state;
+    enum { LEN = 4 << 20, KEPT_MAX = 16 * 1024 };
+    struct net *n = net_create(false);
+    int fd = raw_connect(n);
+    TURN_UNTIL(n, n->server.opened);
+    uint8_t *data = sotto_zalloc(LEN);
+    stream_write(n->server.stream, slice_of(data, LEN));
+    stream_close(n->server.stream, 60000);
+    assert_true(stream_held(n->server.stream) >= LEN);
+    ssize_t got;
+    do {
+        loop_turn(n->loop, 0);
+        got = recv(fd, data, LEN, MSG_DONTWAIT);
+    } while (got != 0); /* all of it and the end, but ours is still open */
+    assert_false(n->server.closed);
+    assert_true(stream_held(n->server.stream) <= KEPT_MAX);
+    close(fd);
+    TURN_UNTIL(n, n->server.closed);
+    free(data);
+    net_destroy(n);
+}
+
 static void stream__queue__past_its_cap_ends_the_stream(void **state)
 {
     (void)state;
@@ -517,6 +541,7 @@ int main(void)
         cmocka_unit_test(stream__reset__is_an_error),
         cmocka_unit_test(stream__reset__while_paused_is_an_error),
         cmocka_unit_test(stream__close__gives_up_on_a_peer_that_never_reads),
+        cmocka_unit_test(stream__close__keeps_no_memory_while_it_lingers),
         cmocka_unit_test(stream__queue__past_its_cap_ends_the_stream),
         cmocka_unit_test(stream__queue__gives_memory_back_while_it_is_read_plain),
         cmocka_unit_test(stream__queue__gives_memory_back_while_it_is_read_tls),
