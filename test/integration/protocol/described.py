@@ -2,8 +2,8 @@
 
 Whatever comes back, over REST, the WebSocket, server-sent events or long-poll,
 is checked against docs/openapi.yaml and docs/asyncapi.yaml, which allow no member
-that they do not name. `seen` counts what has been checked, so that a test can ask
-whether everything was.
+that they do not name. `seen` counts what has been checked; test_what_was_seen.py asks
+whether everything was, in all files together.
 """
 import base64
 import collections
@@ -75,6 +75,13 @@ class Operation:
 OPERATIONS = [Operation(spec["operationId"], method.upper(), path, spec)
               for path, item in OPENAPI["paths"].items() for method, spec in item.items()
               if method in ("get", "put", "post", "patch", "delete")]
+BY_NAME = {o.name: o for o in OPERATIONS}
+# The event channel's ways, which are no operations; operations that only the WebSocket has; and
+# all that the server has, from its own table.
+TRANSPORTS = {"events.stream", "events.poll", "events.socket"}
+SOCKET_ONLY = {entry["const"] for entry in
+               ASYNCAPI["components"]["schemas"]["Request"]["properties"]["type"]["anyOf"] if "const" in entry}
+SERVED = set(re.findall(r'^    (?:RUN|START)\("([\w.]+)"', (ROOT / "src" / "api" / "operations.c").read_text(), re.M))
 ERROR = EVENTS["error"]
 
 
@@ -148,6 +155,10 @@ class Socket(sotto.Socket):
 
     cursor = None
 
+    def __init__(self, *arguments, **more):
+        super().__init__(*arguments, **more)
+        seen["rest events.socket"] += 1
+
     def read_frame(self):
         """Like the parent's, but takes nothing until the frame is whole, so that a
         read that timed out can be repeated."""
@@ -178,6 +189,7 @@ class Socket(sotto.Socket):
                     raise TimeoutError
             if opcode == 8:
                 code = int.from_bytes(payload[:2], "big") if len(payload) >= 2 else None
+                seen[f"closed {code}"] += 1
                 raise sotto.Closed(code, payload[2:].decode())
         event = check_event(json.loads(payload))
         if "cursor" in event:
@@ -186,6 +198,8 @@ class Socket(sotto.Socket):
 
     def request(self, kind, **fields):
         answer = super().request(kind, **fields)
+        if kind in BY_NAME:
+            BY_NAME[kind].answer.validate(answer)
         seen["socket " + kind] += 1
         return answer
 
@@ -342,6 +356,9 @@ class Stream:
         self.status = int(self.head.split()[1])
         self.chunked = "transfer-encoding: chunked" in self.head.lower()
         assert not self.chunked, "this reader expects a plain body"
+        if self.status == 200:
+            assert "\r\ncontent-type: text/event-stream" in self.head.lower()
+            seen["rest events.stream"] += 1
 
     def _until(self, end):
         while end not in self.buffer:

@@ -30,6 +30,7 @@ def keys(registration=7, ec=(1, 2, 3), kem=(1, 2)):
 
 def test_descriptions_agree_with_the_server():
     assert set(described.CODES) == set(described.OPENAPI["components"]["schemas"]["Error"]["properties"]["code"]["enum"])
+    assert described.SERVED == set(described.BY_NAME) - described.TRANSPORTS | described.SOCKET_ONLY
 
 
 class OverRest:
@@ -376,7 +377,7 @@ def test_socket_only_operations(server):
         cursor = s.cursor
         b.send(a, "for the cursor")
         s.expect("message.new")
-        s.tell("sync.start", cursor=cursor)
+        assert s.request("sync.start", cursor=cursor)["type"] == "ok"
         replay = s.sync()
         assert [described.text_of(e) for e in replay if e["type"] == "message.new"] == ["for the cursor"]
         s.refused("bad_cursor", "sync.start", cursor="%%%")
@@ -415,6 +416,18 @@ def test_registration_policies(tmp_path):
     (tmp_path / "closed").mkdir()
     with sotto.Server(tmp_path / "closed", registration="closed") as s:
         Rest(s).refused("registration_closed", "POST", "/accounts", body)
+
+
+def test_what_cannot_be_stored_is_refused_and_read_on(tmp_path):
+    with sotto.Server(tmp_path) as server:
+        a, b = register(server), register(server)
+        conversation = a.send(b)["conversationId"]
+        server.settings["disk-reserve"] = "1000GiB"
+        server.restart()
+        with a.connect() as s:
+            s.refused("storage_full", "message.send", **message(b))
+        a.api.refused("storage_full", "POST", "/messages", message(b))
+        assert len(history(b, conversation)) == 1
 
 
 def boundaries(schema):
@@ -507,11 +520,3 @@ def test_a_member_that_is_null_counts_as_absent(server):
                                                         "presenceVisibility"))) == before
     a.api.ok("POST", "/messages", {**message(b, "x"), "conversationId": None, "envelopes": None, "ttl": None})
     a.api.refused("bad_field", "POST", "/messages", {**message(b, "x"), "clientMsgId": None})
-
-
-def test_everything_was_covered():
-    """Runs last: all operations over REST and, where they exist there, the socket."""
-    rest_only = {"events.stream", "events.poll", "events.socket"}
-    names = {o.name for o in described.OPERATIONS}
-    assert not [n for n in names - rest_only if not seen["rest " + n]]
-    assert not [n for n in names - rest_only if not seen["socket " + n]]

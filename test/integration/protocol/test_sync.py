@@ -503,7 +503,7 @@ def test_sse_heartbeat_and_refusals(tmp_path):
 def test_drain_tells_everyone(tmp_path):
     with sotto.Server(tmp_path) as server:
         a, b, c = register(server), register(server), register(server)
-        s, stream = a.connect(), Stream(b)
+        s, stream, nobody = a.connect(), Stream(b), Socket(server)
         stream.sync()
         cursor, answers = s.cursor, []
         t = threading.Thread(target=lambda: answers.append(
@@ -511,7 +511,7 @@ def test_drain_tells_everyone(tmp_path):
         t.start()
         sotto.wait_for(lambda: a.api.ok("GET", f"/presence/{c.user_id}")["users"][0]["status"] == "online", what="a poll")
         server.signal(15)
-        assert s.wait_closed() == 4000
+        assert s.wait_closed() == 4000 and nobody.wait_closed() == 1001
         event = stream.read()
         while event["type"] != "close":
             event = stream.read()
