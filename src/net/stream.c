@@ -176,6 +176,12 @@ static void deliver(struct stream *s, uint8_t *data, size_t len)
         s->owner->received(s, s->ctx, data, len);
 }
 
+/* A stream that is paused: it may never be read again, and epoll says it only once. */
+static void end_if_broken(struct stream *s)
+{
+    if (s->watch.flags & STREAM_BROKEN) stream_end(s, STREAM_END_ERROR);
+}
+
 static void stream_read(struct stream *s)
 {
     uint8_t *memory = s->tls != NULL ? loop_cipher_memory(s->loop) : loop_receive_memory(s->loop);
@@ -187,6 +193,7 @@ static void stream_read(struct stream *s)
             bool drained = (size_t)n < size && !(s->watch.flags & STREAM_HUNG);
             if (drained) s->watch.flags &= ~(uint32_t)STREAM_READABLE;
             deliver(s, memory, (size_t)n);
+            if (s->watch.flags & STREAM_PAUSED) end_if_broken(s);
             if (drained || (s->watch.flags & (STREAM_DEAD | STREAM_PAUSED))) return;
         } else if (n == 0) {
             s->watch.flags &= ~(uint32_t)STREAM_READABLE;
@@ -212,16 +219,15 @@ static void stream_ready(struct watch *w, struct loop *loop, uint32_t events)
         return;
     }
     if (events & (EPOLLRDHUP | EPOLLHUP | EPOLLERR)) s->watch.flags |= STREAM_HUNG;
+    if (events & (EPOLLHUP | EPOLLERR)) s->watch.flags |= STREAM_BROKEN;
     if ((events & EPOLLOUT) && (s->watch.flags & STREAM_BLOCKED)) {
         s->watch.flags &= ~(uint32_t)STREAM_BLOCKED;
         loop_defer(loop, &s->deferred);
     }
     if (!(events & (EPOLLIN | EPOLLRDHUP | EPOLLHUP | EPOLLERR))) return;
     s->watch.flags |= STREAM_READABLE;
-    if (!(s->watch.flags & STREAM_PAUSED))
-        stream_read(s);
-    else if (events & (EPOLLHUP | EPOLLERR))
-        stream_end(s, STREAM_END_ERROR); /* nobody is left to unpause it for */
+    if (!(s->watch.flags & STREAM_PAUSED)) stream_read(s);
+    else end_if_broken(s);
 }
 
 /* --- Writing --- */

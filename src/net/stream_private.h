@@ -28,6 +28,7 @@ enum {
     STREAM_DEAD = 1 << 10,      /* descriptor closed; `closed` is owed */
     STREAM_READ_LATER = 1 << 11,/* reading goes on in deferred work */
     STREAM_CLIENT = 1 << 12,
+    STREAM_BROKEN = 1 << 13,    /* reset: nobody is left to answer */
 };
 /* Registered once; edges tell the rest. */
 #define STREAM_EVENTS (EPOLLIN | EPOLLOUT | EPOLLRDHUP | EPOLLET)

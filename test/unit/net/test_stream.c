@@ -178,6 +178,24 @@ static void stream__reset__while_paused_is_an_error(void **state)
     net_destroy(n);
 }
 
+/* Data and the reset come in one event, and the data makes the owner pause. */
+static void stream__reset__with_what_pauses_is_an_error(void **state)
+{
+    (void)state;
+    struct net *n = net_create(false);
+    n->server.pause_on_data = true;
+    int fd = raw_connect(n);
+    TURN_UNTIL(n, n->server.opened);
+    struct linger reset = {.l_onoff = 1, .l_linger = 0};
+    setsockopt(fd, SOL_SOCKET, SO_LINGER, &reset, sizeof(reset));
+    assert_int_equal(send(fd, "x", 1, 0), 1);
+    close(fd);
+    TURN_UNTIL(n, n->server.closed);
+    assert_int_equal(n->server.calls, 1);
+    assert_int_equal(n->server.why, STREAM_END_ERROR);
+    net_destroy(n);
+}
+
 static void stream__close__gives_up_on_a_peer_that_never_reads(void **state)
 {
     (void)state;
@@ -540,6 +558,7 @@ int main(void)
         cmocka_unit_test(stream__half_close__answers_before_it_ends),
         cmocka_unit_test(stream__reset__is_an_error),
         cmocka_unit_test(stream__reset__while_paused_is_an_error),
+        cmocka_unit_test(stream__reset__with_what_pauses_is_an_error),
         cmocka_unit_test(stream__close__gives_up_on_a_peer_that_never_reads),
         cmocka_unit_test(stream__close__keeps_no_memory_while_it_lingers),
         cmocka_unit_test(stream__queue__past_its_cap_ends_the_stream),
