@@ -40,6 +40,11 @@ enum sotto_err datadir_open(const char *path, bool create, struct log *log, stru
     }
     enum sotto_err looked = datadir_look(path, why_out, &dir);
     if (looked != SOTTO_OK) return looked;
+    if (fstat(dir.fd, &st) == 0 && (st.st_mode & S_ISVTX) != 0) {
+        buffer_printf(why_out, "%s is a directory for everybody. Name one of its own, for instance %s/sotto.", path, path);
+        close(dir.fd);
+        return SOTTO_ERR_INVALID;
+    }
     if (fstat(dir.fd, &st) == 0 && (st.st_mode & 077) != 0) {
         if (fchmod(dir.fd, st.st_mode & 0700) != 0) {
             enum sotto_err err = fail(why_out, "Others can read the data directory, and that cannot be changed for", path);

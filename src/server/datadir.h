@@ -25,8 +25,8 @@ struct datadir {
  * a medium that cannot be written to. Errors: NOT_FOUND, IO, INVALID; why_out has a sentence. */
 SOTTO_CHECKED enum sotto_err datadir_look(const char *path, struct buffer *why_out, struct datadir *dir_out);
 /* Opens the directory. create: makes it (and only it, not its parents).
- * Rights of group and others are taken away. Errors: NOT_FOUND, IO; why_out has
- * a sentence. */
+ * Rights of group and others are taken away; a directory for everybody (/tmp) is refused.
+ * Errors: NOT_FOUND, IO, INVALID; why_out has a sentence. */
 SOTTO_CHECKED enum sotto_err datadir_open(const char *path, bool create, struct log *log, struct buffer *why_out,
                                           struct datadir *dir_out);
 /* Takes the lock. CONFLICT: another process has it. */

@@ -94,6 +94,14 @@ def stuck(make_server, request):
     lock.close()
 
 
+@pytest.mark.parametrize("words", [["serve", "--port", "0"], ["user", "list"], ["check"]])
+def test_rights__a_directory_for_everybody_stays_so(tmp_path, words):
+    tmp_path.chmod(0o1777)
+    code, _, err = sottod(*words, "--data-dir", tmp_path)
+    assert code == 1 and "for everybody" in err
+    assert tmp_path.stat().st_mode & 0o7777 == 0o1777 and not list(tmp_path.iterdir())
+
+
 def test_stop__waits_for_what_is_in_flight(stuck):
     server, lock, request = stuck
     server.signal(signal.SIGTERM)
@@ -109,6 +117,8 @@ def is_refused(port):
     try:
         socket.create_connection(("127.0.0.1", port), 5).close()
         return False
+    except ConnectionResetError:
+        return False  # in the midst of closing
     except ConnectionRefusedError:
         return True
 
