@@ -163,9 +163,9 @@ void outbox_clear(struct client *c);
 void outbox_rewind(struct client *c);               /* nothing is under way any more */
 SOTTO_CHECKED enum sotto_err outbox_pump(struct client *c);
 SOTTO_CHECKED enum sotto_err outbox_done(struct client *c, struct queued *q);
-/* The server has it, further ahead than its turn. */
 /* The highest number that the server has given to one that waits to be shown; 0: none. */
 uint64_t outbox_placed_last(const struct client *c, struct id conversation);
+/* The server has it, further ahead than its turn. */
 void outbox_placed(struct client *c, struct queued *q, const struct client_message *m);
 /* Nothing up to `sequence` will come any more: those placed there are told as sent. */
 SOTTO_CHECKED enum sotto_err outbox_passed(struct client *c, struct id conversation, uint64_t sequence);

@@ -274,7 +274,7 @@ enum sotto_err conversations_settle(struct client *c)
     return SOTTO_OK;
 }
 
-/* ---- Pulling what is missing ------------------------------------------- */
+/* ---- Asking ------------------------------------------------------------ */
 
 /* A request about a conversation, answered with `name` and its id in "re". */
 static struct output_node *ask(struct client *c, const char *type, const char *name, struct id conversation,
@@ -293,23 +293,6 @@ static struct output_node *ask(struct client *c, const char *type, const char *n
     json_put_cstr(writer_out, "id", re);
     json_put_id(writer_out, "conversationId", conversation);
     return n;
-}
-
-static enum sotto_err pull_start(struct client *c, struct conversation *v)
-{
-    struct buffer b;
-    struct json_writer w;
-    struct output_node *n = ask(c, "history.get", ASK_HISTORY, v->mark.conversation, &b, &w);
-    if (!n) return SOTTO_ERR_FULL;
-    json_put_u64(&w, "since", v->mark.sequence);
-    json_put_u64(&w, "limit", CLIENT_PULL_LIMIT);
-    json_end_object(&w);
-    if (!frame_end(c, n, &b)) return SOTTO_ERR_FULL;
-    if (v->pull_wanted) c->pulls_wanted--;
-    v->pull_wanted = false;
-    v->pulling = true;
-    c->pulls++;
-    return SOTTO_OK;
 }
 
 /* ---- Where an old conversation begins ---------------------------------- */
@@ -344,7 +327,24 @@ enum sotto_err conversation_begin(struct client *c, struct id id, uint64_t deliv
     return outbox_passed(c, id, v->mark.sequence);
 }
 
-/* ---- Pulling ------------------------------------------------------------ */
+/* ---- Pulling what is missing ------------------------------------------- */
+
+static enum sotto_err pull_start(struct client *c, struct conversation *v)
+{
+    struct buffer b;
+    struct json_writer w;
+    struct output_node *n = ask(c, "history.get", ASK_HISTORY, v->mark.conversation, &b, &w);
+    if (!n) return SOTTO_ERR_FULL;
+    json_put_u64(&w, "since", v->mark.sequence);
+    json_put_u64(&w, "limit", CLIENT_PULL_LIMIT);
+    json_end_object(&w);
+    if (!frame_end(c, n, &b)) return SOTTO_ERR_FULL;
+    if (v->pull_wanted) c->pulls_wanted--;
+    v->pull_wanted = false;
+    v->pulling = true;
+    c->pulls++;
+    return SOTTO_OK;
+}
 
 static void pull_want(struct client *c, struct conversation *v)
 {

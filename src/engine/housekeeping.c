@@ -148,8 +148,8 @@ static bool readable_at(struct engine *e, enum store_family f, uint64_t begin)
 
 /* Behind damage that ended an iterator. Keys are told apart by the 8 bytes they begin with:
  * `from` are those of the last that was read, *behind_out those where reading goes on, above
- * `from`; `to` if that is nowhere below, or nothing can be read for now. False: the iterator
- * has come to its end. */
+ * `from`; `to` if that is nowhere below, or nothing at all can be read. False: the iterator has
+ * come to its end. */
 static bool find_behind(struct engine *e, const struct store_iter *it, enum store_family f, uint64_t from,
                         uint64_t to, uint64_t *behind_out)
 {

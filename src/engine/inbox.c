@@ -289,11 +289,8 @@ static bool member_here(const struct reading *r, struct id *conversation_out)
     return true;
 }
 
-/* Goes on with the next conversation. */
-static void pass_by(struct reading *r, struct id conversation)
+static void tell_unreadable(const struct reading *r, struct id conversation)
 {
-    store_iter_destroy(&r->messages); /* RocksDB's may go on to fail where nothing is wrong */
-    (void)messages(r);
     if (r->sink->unreadable != NULL) r->sink->unreadable(r->sink->ctx, conversation);
 }
 
@@ -310,7 +307,7 @@ static enum sotto_err sync_all(struct reading *r, struct cursor *cursor, struct 
         uint64_t sequence = id_eq(id, cursor->conversation) ? cursor->sequence : 0;
         enum sotto_err err = load_conversation(r, id);
         if (err == SOTTO_ERR_CORRUPT || err == SOTTO_ERR_NOT_FOUND) {
-            pass_by(r, id);
+            tell_unreadable(r, id);
             continue;
         }
         if (err != SOTTO_OK) return err;
@@ -321,7 +318,9 @@ static enum sotto_err sync_all(struct reading *r, struct cursor *cursor, struct 
         if (r->c.last_position > cursor->position)
             err = sync_conversation(r, cursor, budget, &cursor->sequence, &whole);
         if (err == SOTTO_ERR_CORRUPT) {
-            pass_by(r, id);
+            store_iter_destroy(&r->messages); /* RocksDB's may go on to fail where nothing is wrong */
+            (void)messages(r);
+            tell_unreadable(r, id);
             give_conversation(r, budget);
         } else if (err != SOTTO_OK) {
             return err;

@@ -428,7 +428,8 @@ void conn_relieve(struct gateway_loop *gl)
             continue;
         }
         if (r.longest == NULL) return;
-        LOG(g->services->log, LOG_WARN, "gateway.memory", LOG_U("queued", stream_queued(r.longest->stream)), LOG_U("held", r.longest_held));
+        LOG(g->services->log, LOG_WARN, "gateway.memory", LOG_U("queued", stream_queued(r.longest->stream)),
+            LOG_U("held", r.longest_held));
         if (r.longest->kind == CONN_SOCKET || r.longest->kind == CONN_STREAM) {
             conn_cut(r.longest);
         } else { /* HTTP has no word for it in the middle of an answer */

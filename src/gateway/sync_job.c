@@ -40,7 +40,7 @@ static void on_unreadable(void *ctx, struct id conversation)
     const struct sync_job *j = ctx;
     char id[ID_TEXT_LEN + 1];
     id_format(conversation, id);
-    LOG(j->services->log, LOG_ERROR, "sync.unreadable", LOG_S("conversation", id));
+    LOG(j->gateway->services->log, LOG_ERROR, "sync.unreadable", LOG_S("conversation", id));
 }
 
 static void on_listed(void *ctx, const struct conversation *c, const struct member *me, const struct message *last,
@@ -87,8 +87,8 @@ static void run_batch(struct sync_job *j, struct store *store)
 static void job_run(struct job *job)
 {
     struct sync_job *j = (struct sync_job *)(void *)job;
-    struct store *store = engine_store(j->services->engine);
-    j->now_ms = clock_wall_ms(j->services->clock);
+    struct store *store = engine_store(j->gateway->services->engine);
+    j->now_ms = gateway_wall_ms(j->gateway);
     j->w = json_writer_of(&j->text);
     if (j->first && !gateway_settings_load(j->gateway, j->viewer.user, j->viewer.device, &j->viewer.receipts_off))
         j->gone = true;
@@ -105,7 +105,6 @@ struct sync_job *sync_job_create(struct conn *c)
     j->job.run = job_run;
     j->conn = c;
     j->gateway = g;
-    j->services = g->services;
     j->viewer = (struct viewer){.user = session_user_id(&c->session), .device = c->session.device,
                                 .receipts_off = session_receipts_off(&c->session)};
     j->first = s->first;

@@ -19,7 +19,6 @@ struct sync_job {
     struct job job;
     struct conn *conn;                /* held; the loop's */
     struct gateway *gateway;
-    const struct services *services;
     struct viewer viewer;
     bool first;                       /* of the connection: see sync_state */
     bool snapshot;                    /* a page of conversations instead of events */

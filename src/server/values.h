@@ -33,7 +33,7 @@ void value_format_duration(uint64_t ms, struct buffer *out);
 void value_format_rate(struct rate rate, struct buffer *out);
 void value_format_ranges(const struct address_ranges *ranges, struct buffer *out);
 
-/* Without blanks at both ends. */
+/* Without blanks, tabs and carriage returns at both ends. */
 struct slice value_trim(struct slice text);
 
 #endif

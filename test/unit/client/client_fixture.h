@@ -243,6 +243,27 @@ static inline void announce(struct fixture *f, const struct script *s, unsigned 
     buffer_deinit(&b);
 }
 
+/* The answer to a pull: the next messages of the script. own: NULL, else the clientMsgId under
+ * which our device 3 has sent the last of them. */
+static inline void answer_pull(struct fixture *f, struct script *s, const char *const *texts, size_t count,
+                               const char *own)
+{
+    struct buffer b;
+    buffer_init(&b, 1 << 16);
+    buffer_append_str(&b, "{\"type\":\"history\",\"re\":\"history:");
+    buffer_append_id(&b, s->conversation);
+    buffer_append_str(&b, "\",\"messages\":[");
+    for (size_t i = 0; i < count; i++) {
+        bool ours = own != NULL && i + 1 == count;
+        if (i) buffer_append_str(&b, ",");
+        script_message(s, f, texts[i], ours ? 3 : 0, ours ? own : NULL, NULL, &b);
+    }
+    buffer_append_str(&b, "],\"hasMore\":false}");
+    client_frame(f->client, buffer_slice(&b), f->now_ms);
+    buffer_deinit(&b);
+    drain(f);
+}
+
 static inline void refuse_pull(struct fixture *f, const struct script *s, const char *code, unsigned retry_ms)
 {
     char id[ID_TEXT_LEN + 1], text[256];

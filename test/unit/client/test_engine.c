@@ -152,24 +152,6 @@ static void engine__gap__gone_on_the_server_is_a_hole(void **state)
     assert_false(saw(&f->events, "broken"));
 }
 
-/* The answer to a pull: the next messages of the script. */
-static void answer_pull(struct fixture *f, struct script *s, const char *const *texts, size_t count)
-{
-    struct buffer b;
-    buffer_init(&b, 1 << 16);
-    buffer_append_str(&b, "{\"type\":\"history\",\"re\":\"history:");
-    buffer_append_id(&b, s->conversation);
-    buffer_append_str(&b, "\",\"messages\":[");
-    for (size_t i = 0; i < count; i++) {
-        if (i) buffer_append_str(&b, ",");
-        script_message(s, f, texts[i], 0, NULL, NULL, &b);
-    }
-    buffer_append_str(&b, "],\"hasMore\":false}");
-    client_frame(f->client, buffer_slice(&b), f->now_ms);
-    buffer_deinit(&b);
-    drain(f);
-}
-
 static void engine__gap__pulled_again_when_refused_for_now(void **state)
 {
     struct fixture *f = *state;
@@ -193,7 +175,7 @@ static void engine__gap__pulled_again_when_refused_for_now(void **state)
     pass_time(f, 1001);
     assert_true(saw(&f->frames, "history.get"));
     const char *const texts[] = {"two", "three"};
-    answer_pull(f, &s, texts, 2);
+    answer_pull(f, &s, texts, 2, NULL);
     assert_int_equal(f->messages, 3);
     assert_string_equal(f->store.committed.cursor, "c3");
 }
@@ -269,7 +251,7 @@ static void engine__accept_max__makes_no_hole_of_what_it_left(void **state)
     ahead.sequence = 2;
     arrive(f, &ahead, "three", "c3");
     forget(f);
-    answer_pull(f, &s, texts, 3);
+    answer_pull(f, &s, texts, 3, NULL);
     assert_int_equal(f->messages, 1);
     assert_false(saw(&f->events, "hole"));
     assert_false(saw(&f->frames, "history.get"));
@@ -532,7 +514,7 @@ static void engine__restored_server__nothing_new_is_missed(void **state)
     come_back(f, &backup, 3, 2);
     assert_true(saw(&f->events, "broken-chain "));
     assert_true(saw(&f->frames, "\"since\":2"));
-    answer_pull(f, &backup, texts, 1);
+    answer_pull(f, &backup, texts, 1, NULL);
     feed(f, "{\"type\":\"sync.done\",\"cursor\":\"r1\"}");
     assert_int_equal(f->messages, 6);
     assert_string_equal(f->last_text, "new three");
@@ -554,7 +536,7 @@ static void engine__restored_server__is_found_out_by_the_chain(void **state)
     arrive(f, &s, "two", NULL);
     come_back(f, &backup, 3, 1);
     assert_false(saw(&f->events, "broken-chain "));
-    answer_pull(f, &backup, texts, 2);
+    answer_pull(f, &backup, texts, 2, NULL);
     assert_true(saw(&f->events, "broken-chain message message "));
     assert_int_equal(f->messages, 4);
 }
@@ -570,7 +552,7 @@ static void engine__restored_server__same_history_is_not_reported(void **state)
     first = s;
     arrive(f, &s, "two", NULL);
     come_back(f, &s, 3, 1);
-    answer_pull(f, &first, texts, 2);
+    answer_pull(f, &first, texts, 2, NULL);
     assert_false(saw(&f->events, "broken"));
     assert_string_equal(f->last_text, "three");
 }

@@ -57,9 +57,9 @@ static void outbox__one_at_a_time_per_conversation(void **state)
  * turn, once, and not sent again meanwhile. */
 static void outbox__answered_ahead_is_shown_in_its_turn(void **state)
 {
+    static const char *const texts[] = {"one", "two", "three"};
     struct fixture *f = *state;
     struct script s, ahead;
-    struct buffer b;
     go_live(f);
     script_init(&s, f, 1);
     announce(f, &s, 0, 0);
@@ -74,19 +74,7 @@ static void outbox__answered_ahead_is_shown_in_its_turn(void **state)
     pass_time(f, CLIENT_ANSWER_TIMEOUT_MS + 1);
     assert_false(saw(&f->frames, "clientMsgId"));
     assert_true(f->connected);
-    buffer_init(&b, 1 << 16);
-    buffer_append_str(&b, "{\"type\":\"history\",\"re\":\"history:");
-    buffer_append_id(&b, s.conversation);
-    buffer_append_str(&b, "\",\"messages\":[");
-    script_message(&s, f, "one", 0, NULL, NULL, &b);
-    buffer_append_str(&b, ",");
-    script_message(&s, f, "two", 0, NULL, NULL, &b);
-    buffer_append_str(&b, ",");
-    script_message(&s, f, "three", 3, "a", NULL, &b);
-    buffer_append_str(&b, "],\"hasMore\":false}");
-    client_frame(f->client, buffer_slice(&b), f->now_ms);
-    drain(f);
-    buffer_deinit(&b);
+    answer_pull(f, &s, texts, 3, "a");
     buffer_append_byte(&f->events, '\0');
     assert_string_equal((char *)f->events.data, "message message sent ");
     assert_int_equal(f->last.message.sequence, 3);
@@ -136,25 +124,6 @@ static void answer_conversation(struct fixture *f, const struct script *s, unsig
     feed(f, text);
 }
 
-/* The answer to history.get: the texts from there on, the last of them our own message "a". */
-static void answer_history(struct fixture *f, struct script *s, const char *const *texts, size_t count)
-{
-    struct buffer b;
-    buffer_init(&b, 1 << 16);
-    buffer_append_str(&b, "{\"type\":\"history\",\"re\":\"history:");
-    buffer_append_id(&b, s->conversation);
-    buffer_append_str(&b, "\",\"messages\":[");
-    for (size_t i = 0; i < count; i++) {
-        bool own = i + 1 == count;
-        if (i != 0) buffer_append_str(&b, ",");
-        script_message(s, f, texts[i], own ? 3 : 0, own ? "a" : NULL, NULL, &b);
-    }
-    buffer_append_str(&b, "],\"hasMore\":false}");
-    client_frame(f->client, buffer_slice(&b), f->now_ms);
-    drain(f);
-    buffer_deinit(&b);
-}
-
 static void send_into_old(struct fixture *f, struct script *s, uint64_t sequence)
 {
     go_live(f);
@@ -181,7 +150,7 @@ static void outbox__into_an_old_conversation__begins_there(void **state)
     answer_conversation(f, &s, 39);
     assert_true(saw(&f->frames, "\"since\":39"));
     s.sequence = 39;
-    answer_history(f, &s, missed, 2);
+    answer_pull(f, &s, missed, 2, "a");
     arrive(f, &s, "long time", "c1");
     buffer_append_byte(&f->events, '\0');
     assert_string_equal((char *)f->events.data, "message sent message ");
@@ -201,7 +170,7 @@ static void outbox__into_an_old_conversation__that_nobody_tells_of(void **state)
                    "{\"type\":\"error\",\"re\":\"conversation:%s\",\"code\":\"busy\",\"message\":\"x\"}", id);
     feed(f, text);
     assert_true(saw(&f->frames, "\"since\":40"));
-    answer_history(f, &s, ours, 1);
+    answer_pull(f, &s, ours, 1, "a");
     assert_true(saw(&f->events, "sent "));
 }
 
@@ -216,7 +185,7 @@ static void outbox__into_an_old_conversation__an_event_is_first(void **state)
     arrive(f, &s, "forty", NULL);
     answer_conversation(f, &s, 0);
     assert_true(saw(&f->frames, "\"since\":40"));
-    answer_history(f, &s, ours, 1);
+    answer_pull(f, &s, ours, 1, "a");
     buffer_append_byte(&f->events, '\0');
     assert_string_equal((char *)f->events.data, "message sent ");
 }
@@ -230,7 +199,7 @@ static void outbox__into_an_old_conversation__what_comes_late_is_not_lost(void *
     struct script s, before;
     send_into_old(f, &s, 43);
     answer_conversation(f, &s, 42);
-    answer_history(f, &s, ours, 1);
+    answer_pull(f, &s, ours, 1, "a");
     assert_int_equal(client_outbox_count(f->client), 0);
     client_destroy(&f->client);
     assert_int_equal(make_client(f), SOTTO_OK);
@@ -241,7 +210,7 @@ static void outbox__into_an_old_conversation__what_comes_late_is_not_lost(void *
     assert_string_equal(f->last_text, "forty-one");
     assert_true(saw(&f->frames, "\"since\":41"));
     assert_string_equal(f->store.committed.cursor, "c0"); /* a crash would lead back to before it */
-    answer_history(f, &before, again, 2);
+    answer_pull(f, &before, again, 2, "a");
     assert_int_equal(f->last_sequence, 43);
     assert_string_equal(f->store.committed.cursor, "c1");
     before.sequence = 40; /* and once is enough */
