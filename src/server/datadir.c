@@ -9,11 +9,60 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#define STORE_MARK "store-created"
+
 static enum sotto_err fail(struct buffer *why, const char *what, const char *path)
 {
     int code = errno;
     buffer_printf(why, "%s %s: %s.", what, path, strerror(code));
     return code == ENOENT ? SOTTO_ERR_NOT_FOUND : SOTTO_ERR_IO;
+}
+
+/* Calls visit for each regular file and directory, until it says no. */
+typedef bool visit_fn(void *ctx, int parent, const char *parent_path, const char *name, const struct stat *st);
+
+static bool visit_folder(int parent, const char *path, visit_fn *visit, void *ctx)
+{
+    int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
+    DIR *d = fd < 0 ? NULL : fdopendir(fd);
+    if (d == NULL) {
+        if (fd >= 0) close(fd);
+        return true;
+    }
+    bool go_on = true;
+    for (struct dirent *e; go_on && (e = readdir(d)) != NULL;) {
+        struct stat st;
+        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
+        if (fstatat(parent, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
+        if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) go_on = visit(ctx, parent, path, e->d_name, &st);
+    }
+    closedir(d);
+    return go_on;
+}
+
+/* What is in a directory besides what every file system may put there. */
+struct contents {
+    bool ours, others;
+};
+
+static bool note_contents(void *ctx, int parent, const char *parent_path, const char *name, const struct stat *st)
+{
+    /* Not those that others use, too: /run has a `lock`. */
+    static const char *const names[] = {STORE_MARK, "directory.db", "directory.part", "sottod.conf"};
+    struct contents *c = ctx;
+    (void)parent, (void)parent_path, (void)st;
+    for (size_t i = 0; i < sizeof(names) / sizeof(names[0]); i++) c->ours |= strcmp(name, names[i]) == 0;
+    c->others |= strcmp(name, "lost+found") != 0;
+    return !c->ours;
+}
+
+/* Whose rights may not be taken away: a directory for everybody, or with files of others. */
+static bool is_foreign(const struct datadir *dir, const struct stat *st)
+{
+    struct contents c = {false, false};
+    if (st->st_mode & S_ISVTX) return true;
+    visit_folder(dir->fd, "", note_contents, &c);
+    return c.others && !c.ours;
 }
 
 enum sotto_err datadir_look(const char *path, struct buffer *why_out, struct datadir *dir_out)
@@ -40,12 +89,13 @@ enum sotto_err datadir_open(const char *path, bool create, struct log *log, stru
     }
     enum sotto_err looked = datadir_look(path, why_out, &dir);
     if (looked != SOTTO_OK) return looked;
-    if (fstat(dir.fd, &st) == 0 && (st.st_mode & S_ISVTX) != 0) {
-        buffer_printf(why_out, "%s is a directory for everybody. Name one of its own, for instance %s/sotto.", path, path);
-        close(dir.fd);
-        return SOTTO_ERR_INVALID;
-    }
     if (fstat(dir.fd, &st) == 0 && (st.st_mode & 077) != 0) {
+        if (is_foreign(&dir, &st)) {
+            buffer_printf(why_out, "%s is open to others and holds nothing of Sotto's. Name a directory of its own, "
+                                   "for instance %s/sotto.", path, path);
+            close(dir.fd);
+            return SOTTO_ERR_INVALID;
+        }
         if (fchmod(dir.fd, st.st_mode & 0700) != 0) {
             enum sotto_err err = fail(why_out, "Others can read the data directory, and that cannot be changed for", path);
             close(dir.fd);
@@ -80,30 +130,7 @@ enum sotto_err datadir_lock(struct datadir *dir, struct buffer *why_out)
     return SOTTO_OK;
 }
 
-#define STORE_MARK "store-created"
-
-/* Calls visit for each regular file and directory of ours, until it says no. */
-typedef bool visit_fn(void *ctx, int parent, const char *parent_path, const char *name, const struct stat *st);
-
-static bool visit_folder(int parent, const char *path, visit_fn *visit, void *ctx)
-{
-    int fd = openat(parent, ".", O_RDONLY | O_DIRECTORY | O_CLOEXEC);
-    DIR *d = fd < 0 ? NULL : fdopendir(fd);
-    if (d == NULL) {
-        if (fd >= 0) close(fd);
-        return true;
-    }
-    bool go_on = true;
-    for (struct dirent *e; go_on && (e = readdir(d)) != NULL;) {
-        struct stat st;
-        if (strcmp(e->d_name, ".") == 0 || strcmp(e->d_name, "..") == 0) continue;
-        if (fstatat(parent, e->d_name, &st, AT_SYMLINK_NOFOLLOW) != 0) continue;
-        if (S_ISREG(st.st_mode) || S_ISDIR(st.st_mode)) go_on = visit(ctx, parent, path, e->d_name, &st);
-    }
-    closedir(d);
-    return go_on;
-}
-
+/* The same for the files of ours in it, and in the store. */
 static void visit_files(const struct datadir *dir, visit_fn *visit, void *ctx)
 {
     if (!visit_folder(dir->fd, "", visit, ctx)) return;

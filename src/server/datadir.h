@@ -25,7 +25,8 @@ struct datadir {
  * a medium that cannot be written to. Errors: NOT_FOUND, IO, INVALID; why_out has a sentence. */
 SOTTO_CHECKED enum sotto_err datadir_look(const char *path, struct buffer *why_out, struct datadir *dir_out);
 /* Opens the directory. create: makes it (and only it, not its parents).
- * Rights of group and others are taken away; a directory for everybody (/tmp) is refused.
+ * Rights of group and others are taken away; where there are such, a directory for everybody
+ * (/tmp), or one with files of which none is Sotto's (/etc), is refused and stays as it is.
  * Errors: NOT_FOUND, IO, INVALID; why_out has a sentence. */
 SOTTO_CHECKED enum sotto_err datadir_open(const char *path, bool create, struct log *log, struct buffer *why_out,
                                           struct datadir *dir_out);

@@ -94,12 +94,15 @@ def stuck(make_server, request):
     lock.close()
 
 
-@pytest.mark.parametrize("words", [["serve", "--port", "0"], ["user", "list"], ["check"]])
-def test_rights__a_directory_for_everybody_stays_so(tmp_path, words):
-    tmp_path.chmod(0o1777)
+@pytest.mark.parametrize("words", [["serve", "--port", "0"], ["user", "list"], ["check"], ["backup", "b"]])
+@pytest.mark.parametrize("mode,files", [(0o1777, []), (0o755, ["passwd"]), (0o755, ["lock"])])
+def test_rights__a_directory_of_others_stays_so(tmp_path, words, mode, files):
+    for name in files:
+        (tmp_path / name).write_text("")
+    tmp_path.chmod(mode)
     code, _, err = sottod(*words, "--data-dir", tmp_path)
-    assert code == 1 and "for everybody" in err
-    assert tmp_path.stat().st_mode & 0o7777 == 0o1777 and not list(tmp_path.iterdir())
+    assert code == 1 and "a directory of its own" in err
+    assert tmp_path.stat().st_mode & 0o7777 == mode and [p.name for p in tmp_path.iterdir()] == files
 
 
 def test_stop__waits_for_what_is_in_flight(stuck):
